@@ -1,0 +1,60 @@
+package piece
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/bits-and-blooms/bitset"
+)
+
+// maxIndex bounds a piece index read from the network, so that no message can ask for gigabytes of bitmap:
+// 1<<24 pieces of the smallest size are 1 TiB.
+const maxIndex = 1 << 24
+
+// FormatRanges writes a set of piece indices as "0-17,19". The empty set is "".
+func FormatRanges(s *bitset.BitSet) string {
+	var b strings.Builder
+	for i, ok := s.NextSet(0); ok; {
+		end, more := s.NextClear(i)
+		if !more {
+			end = s.Len()
+		}
+		if b.Len() > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(strconv.FormatUint(uint64(i), 10))
+		if end-1 > i {
+			b.WriteByte('-')
+			b.WriteString(strconv.FormatUint(uint64(end-1), 10))
+		}
+		i, ok = s.NextSet(end)
+	}
+	return b.String()
+}
+
+// ParseRanges reads what FormatRanges wrote. Ranges may overlap and come in any order; an index of 16,777,216 or more is an error.
+func ParseRanges(text string) (*bitset.BitSet, error) {
+	s := &bitset.BitSet{}
+	for part := range strings.SplitSeq(text, ",") {
+		if part == "" {
+			if text == "" {
+				break
+			}
+			return nil, fmt.Errorf("piece ranges %.64q: empty range", text)
+		}
+		lo, hi, dash := strings.Cut(part, "-")
+		first, err := strconv.ParseUint(lo, 10, 32)
+		last := first
+		if err == nil && dash {
+			last, err = strconv.ParseUint(hi, 10, 32)
+		}
+		if err != nil || last < first || last >= maxIndex {
+			return nil, fmt.Errorf("piece ranges %.64q: %.32q is no range of pieces", text, part)
+		}
+		for i := first; i <= last; i++ {
+			s.Set(uint(i))
+		}
+	}
+	return s, nil
+}
