@@ -1,0 +1,135 @@
+package upload
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/bits-and-blooms/bitset"
+
+	"github.com/dragonfly-kube/dragonfly/components/api"
+	"github.com/dragonfly-kube/dragonfly/components/internal/piece"
+	"github.com/dragonfly-kube/dragonfly/components/internal/store"
+)
+
+// streams are the availability streams that are open, by task and child.
+type streams struct {
+	mu   sync.Mutex // guards open
+	open map[[2]string]*listener
+}
+
+// find returns the child's stream, nil when it has none.
+func (s *streams) find(task, peer string) *listener {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.open[[2]string{task, peer}]
+}
+
+// add makes l the child's stream; a stream it had before hears nothing more.
+func (s *streams) add(peer string, l *listener) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open == nil {
+		s.open = map[[2]string]*listener{}
+	}
+	s.open[[2]string{l.task, peer}] = l
+}
+
+// remove ends l, unless a newer stream took its place.
+func (s *streams) remove(peer string, l *listener) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if key := [2]string{l.task, peer}; s.open[key] == l {
+		delete(s.open, key)
+	}
+}
+
+// serveNews streams what this peer holds, a line of text a message, until the child leaves or the task is gone:
+//
+//	have RANGES NEXT LOAD   pieces gained; NEXT is the since of a stream that goes on from here
+//	room LOAD               a place freed for this child, which was turned away before
+//	ping LOAD               a sign of life, at least every api.PingInterval
+//
+// LOAD is the number of requests admitted at this peer, over all tasks.
+func (s *Server) serveNews(w http.ResponseWriter, r *http.Request, t store.Task) {
+	since, err := strconv.Atoi(r.URL.Query().Get("since"))
+	if err != nil || since < 0 {
+		s.refuse(w, http.StatusBadRequest, "bad_request", "since is the number of pieces told before")
+		return
+	}
+	l := newListener(t.ID())
+	peer := r.Header.Get(api.HeaderPeer)
+	s.streams.add(peer, l)
+	defer func() {
+		s.streams.remove(peer, l)
+		s.gate.forget(l)
+	}()
+	s.metrics.streams.Inc()
+	defer s.metrics.streams.Dec()
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	n := &newsWriter{w: w, ctl: http.NewResponseController(w), stall: s.cfg.WriteStall}
+	n.line("ping %d\n", s.gate.Load())
+	ping := time.NewTicker(api.PingInterval)
+	defer ping.Stop()
+	for n.err == nil {
+		gained, changed := t.News(since)
+		if len(gained) > 0 {
+			since += len(gained)
+			n.line("have %s %d %d\n", ranges(gained), since, s.gate.Load())
+			if !pause(r, s.cfg.NewsInterval) {
+				return
+			}
+			continue
+		}
+		select {
+		case <-r.Context().Done():
+			return
+		case <-changed:
+		case <-l.room:
+			n.line("room %d\n", s.gate.Load())
+		case <-ping.C:
+			n.line("ping %d\n", s.gate.Load())
+		}
+	}
+}
+
+// pause waits d and reports whether the request is still alive.
+func pause(r *http.Request, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-r.Context().Done():
+		return false
+	}
+}
+
+// ranges writes pieces in any order as the wire's ranges.
+func ranges(pieces []int) string {
+	set := &bitset.BitSet{}
+	for _, i := range pieces {
+		set.Set(uint(i))
+	}
+	return piece.FormatRanges(set)
+}
+
+// newsWriter writes lines and remembers the first error.
+type newsWriter struct {
+	w     http.ResponseWriter
+	ctl   *http.ResponseController
+	stall time.Duration
+	err   error
+}
+
+func (n *newsWriter) line(format string, args ...any) {
+	if n.err != nil {
+		return
+	}
+	_ = n.ctl.SetWriteDeadline(time.Now().Add(n.stall))
+	if _, n.err = fmt.Fprintf(n.w, format, args...); n.err == nil {
+		n.err = n.ctl.Flush()
+	}
+}

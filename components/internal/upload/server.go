@@ -1,0 +1,117 @@
+// Package upload is the piece server: it gives verified bytes to other peers, on the supernode's download port and on every
+// dfdaemon's peer port. See docs/architecture.md, "Data plane", for the protocol.
+package upload
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
+
+	"github.com/dragonfly-kube/dragonfly/components/internal/store"
+)
+
+// Config of a piece server. The zero value of a field means its default.
+type Config struct {
+	// Slots is how many requests are served at once. A few, so that one slow child does not hold the uplink. Default 4.
+	Slots int
+	// Queue is how many more may wait. Short, so that no piece is bound to a slow answer. Default 2.
+	Queue int
+	// PickQueue is how many pick requests may wait at a seed. They name no piece, so the queue may be long. Default 16384.
+	PickQueue int
+	// Rate limits what is sent, in bytes a second over all requests. 0 means no limit.
+	Rate int64
+	// WriteStall is how long a child may take no byte before its connection is dropped. Default 10 s.
+	WriteStall time.Duration
+	// NewsInterval is the least time between two messages of an availability stream, so that a fast transfer does not cost a
+	// message a piece and child. Default 3 ms.
+	NewsInterval time.Duration
+	// PickWait is the longest time a pick request is held while the seed has nothing fresh. Default 2 s.
+	PickWait time.Duration
+}
+
+func (c *Config) setDefaults() {
+	def := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	dur := func(v *time.Duration, d time.Duration) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	def(&c.Slots, 4)
+	def(&c.Queue, 2)
+	def(&c.PickQueue, 16384)
+	dur(&c.WriteStall, 10*time.Second)
+	dur(&c.NewsInterval, 3*time.Millisecond)
+	dur(&c.PickWait, 2*time.Second)
+}
+
+// Tickets checks the tickets of piece requests.
+type Tickets interface {
+	// VerifyTicket returns nil when ticket opens task.
+	VerifyTicket(task, ticket string) error
+}
+
+// ErrNothingFresh says that a seed has sent every piece to somebody: children get them from each other now.
+var ErrNothingFresh = errors.New("upload: every piece was sent once")
+
+// Picker chooses what a seed sends. Safe for concurrent use.
+type Picker interface {
+	// Pick chooses a run of up to limit bytes (at least one piece) that no peer was sent yet, and takes it as sent to peer. While
+	// the seed still fetches and has nothing fresh it waits, until ctx ends: then it returns ctx's error. ErrNothingFresh when
+	// there is nothing left, store.ErrNotFound for an unknown task.
+	Pick(ctx context.Context, task, peer string, limit int64) (off, n int64, err error)
+	// Return gives back what Pick gave and could not be sent.
+	Return(task string, off, n int64)
+}
+
+// Deps are what a Server works with. Picker is nil on peers, Tickets may be nil where no secret is set.
+type Deps struct {
+	Store      store.Store
+	Picker     Picker
+	Tickets    Tickets
+	Log        *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+// Server serves everything below /download/. It is safe for concurrent use.
+type Server struct {
+	cfg     Config
+	deps    Deps
+	limiter *rate.Limiter
+	gate    *gate // ranges
+	picks   *gate // picks
+	streams streams
+	metrics *metrics
+	mux     *http.ServeMux
+}
+
+// New returns a piece server over deps.
+func New(cfg Config, deps Deps) *Server {
+	cfg.setDefaults()
+	s := &Server{
+		cfg:     cfg,
+		deps:    deps,
+		gate:    newGate(cfg.Slots, cfg.Queue),
+		picks:   newGate(cfg.Slots, cfg.PickQueue),
+		metrics: newMetrics(deps.Registerer),
+		mux:     http.NewServeMux(),
+	}
+	if cfg.Rate > 0 {
+		s.limiter = rate.NewLimiter(rate.Limit(cfg.Rate), int(min(cfg.Rate, chunk)))
+	}
+	s.mux.HandleFunc("GET /download/{prefix}/{task}", s.guard(s.serveContent))
+	s.mux.HandleFunc("GET /download/{prefix}/{task}/pieces", s.guard(s.serveNews))
+	s.mux.HandleFunc("GET /download/{prefix}/{task}/manifest", s.guard(s.serveManifest))
+	return s
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
