@@ -1,0 +1,85 @@
+# `make` or `make help` lists the targets. Go and make are all they need, but for the race detector (gcc) and the
+# clients' end-to-end test (Linux, root, Debian packages: see docs/development.md).
+
+.SHELLFLAGS := -euc
+.DEFAULT_GOAL := help
+
+MODULE   := github.com/dragonfly-kube/dragonfly
+PROGRAMS := supernode dfdaemon dfget dfctl
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS  := -s -w -X $(MODULE)/components/version.version=$(VERSION)
+
+# Compilations and test binaries at once. The race detector needs about 1 GiB for each.
+JOBS ?= 2
+# What `make test` and `make fuzz` work on, and how long each fuzz target runs.
+PKG      ?= ./...
+FUZZTIME ?= 5s
+
+export GOTOOLCHAIN ?= local
+
+.PHONY: help
+help: ## List the targets
+	@echo 'usage: make TARGET [VARIABLE=value]'
+	@echo
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo 'variables: PKG=./components/...  what test and fuzz work on        FUZZTIME=5s  time for each fuzz target'
+	@echo '           DEMO_IMAGE=ref        demo pulls a real image instead    DEMO_KEEP=1  demo leaves everything running'
+	@echo '           VERSION=$(VERSION)'
+
+.PHONY: build
+build: ## Build the programs into bin/, static
+	@mkdir -p bin
+	CGO_ENABLED=0 go build -p $(JOBS) -trimpath -ldflags '$(LDFLAGS)' -o bin/ $(addprefix ./cmd/,$(PROGRAMS))
+	@echo 'built $(PROGRAMS) $(VERSION) into bin/'
+
+.PHONY: test
+test: need-gcc ## Run the unit, architecture and swarm tests with the race detector
+	go run ./tests/gotest -race -p $(JOBS) $(PKG)
+
+.PHONY: need-gcc
+need-gcc:
+	@command -v "$$(go env CC)" >/dev/null || { \
+	  echo "make test: no C compiler ($$(go env CC)) found, and Go's race detector needs cgo." >&2; \
+	  echo "Install one (Debian: apt-get install gcc libc6-dev), or run the tests without it: go test ./..." >&2; exit 1; }
+
+.PHONY: lint
+lint: bin/tools/golangci-lint ## Check format and lint with the golangci-lint that tests/tools/go.mod pins
+	$< run --timeout 15m ./...
+
+.PHONY: fmt
+fmt: bin/tools/golangci-lint ## Format the Go files
+	$< fmt ./...
+
+# A module of its own: the linter's dependencies never touch those of the programs.
+bin/tools/golangci-lint: tests/tools/go.mod tests/tools/go.sum
+	@echo 'building golangci-lint; the first time takes some minutes'
+	cd tests/tools && go build -p $(JOBS) -trimpath -o $(CURDIR)/$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+.PHONY: demo
+demo: build ## Pull one image on five nodes at once, on loopback, and show who gave what
+	@CGO_ENABLED=0 go build -p $(JOBS) -trimpath -o bin/tools/demo ./tests/demo
+	@bin/tools/demo -bin bin
+
+.PHONY: fuzz
+fuzz: ## Fuzz every target for FUZZTIME
+	@tests/fuzz.sh '$(FUZZTIME)' '$(PKG)'
+
+.PHONY: cover
+cover: ## Run the tests with coverage: total on the terminal, lines in bin/cover.html
+	@mkdir -p bin
+	go run ./tests/gotest -p $(JOBS) -coverpkg=./components/...,./dfctl/... -coverprofile=bin/cover.out $(PKG)
+	go tool cover -html=bin/cover.out -o bin/cover.html
+	@go tool cover -func=bin/cover.out | tail -1
+
+.PHONY: e2e-clients
+e2e-clients: build ## Pull with Docker, containerd, skopeo and crane from a real registry (Linux, root)
+	go test -tags e2e -count=1 -v -timeout 20m ./tests/e2e/clients
+
+.PHONY: ci
+ci: ## Run everything that CI runs
+	.ci/run
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf bin
