@@ -13,8 +13,14 @@ const (
 	ginPath      = "github.com/gin-gonic/gin"
 )
 
-// base packages of the engine: any engine package may build on them.
-var base = []string{"piece"}
+// base packages of the engine: any engine package may build on them. Of store they take the interfaces: see openedStores.
+var base = []string{"piece", "store"}
+
+// below is what a base package itself may build on.
+var below = map[string][]string{
+	"piece": {},
+	"store": {module + "/components/api", internalPath + "piece"},
+}
 
 // allowed lists the imports between engine packages beyond the base, each with its reason. An entry that nothing uses fails the
 // test, so that the table stays true.
