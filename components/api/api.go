@@ -22,10 +22,18 @@ const (
 	HeaderTicket = "X-Dragonfly-Ticket"
 	// HeaderPeer names the asking peer, so that a parent can tell its waiting children apart.
 	HeaderPeer = "X-Dragonfly-Peer"
+	// HeaderPick goes with a 204 answer to a pick: PickAgain or PickOver.
+	HeaderPick = "X-Dragonfly-Pick"
 	// HeaderTask names the task an answer of the mirror was served from.
 	HeaderTask = "X-Dragonfly-Task"
 	// HeaderSource says how a mirror answer began: "swarm", "cache" or "origin".
 	HeaderSource = "X-Dragonfly-Source"
+)
+
+// Values of HeaderPick.
+const (
+	PickAgain = "again" // nothing fresh yet
+	PickOver  = "over"  // every piece was sent once
 )
 
 // Meta is what is known of a task's content. It grows: Length may become known only when the origin ends.

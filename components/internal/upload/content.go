@@ -60,7 +60,7 @@ func (s *Server) servePick(w http.ResponseWriter, r *http.Request, t store.Task)
 	ctx, cancel := context.WithTimeout(r.Context(), s.cfg.PickWait)
 	defer cancel()
 	if err := s.picks.enter(ctx, nil); err != nil {
-		s.nothing(w, pickAgain)
+		s.nothing(w, api.PickAgain)
 		return
 	}
 	defer s.picks.leave()
@@ -68,10 +68,10 @@ func (s *Server) servePick(w http.ResponseWriter, r *http.Request, t store.Task)
 	off, n, err := s.deps.Picker.Pick(ctx, t.ID(), peer, limit)
 	switch {
 	case errors.Is(err, ErrNothingFresh):
-		s.nothing(w, pickOver)
+		s.nothing(w, api.PickOver)
 		return
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		s.nothing(w, pickAgain)
+		s.nothing(w, api.PickAgain)
 		return
 	case err != nil:
 		s.refuse(w, http.StatusNotFound, "not_found", "the seed no longer has the task")
@@ -83,17 +83,8 @@ func (s *Server) servePick(w http.ResponseWriter, r *http.Request, t store.Task)
 	}
 }
 
-// HeaderPick goes with a 204 answer to a pick: whether asking again makes sense.
-const HeaderPick = "X-Dragonfly-Pick"
-
-// Values of HeaderPick.
-const (
-	pickAgain = "again" // nothing fresh yet
-	pickOver  = "over"  // every piece was sent once
-)
-
 func (s *Server) nothing(w http.ResponseWriter, why string) {
-	w.Header().Set(HeaderPick, why)
+	w.Header().Set(api.HeaderPick, why)
 	w.WriteHeader(http.StatusNoContent)
 }
 
