@@ -47,8 +47,12 @@ func linkBreaches(deps []pkg, prefixes []string) []string {
 func TestLinkRulesCanSayNo(t *testing.T) {
 	t.Parallel()
 	deps := []pkg{
-		{ImportPath: "net/http"}, {ImportPath: "helm.sh/helm/v3/pkg/chart"}, {ImportPath: "k8s.io/api/core/v1"},
-		{ImportPath: "sigs.k8s.io/kind/pkg/cluster"}, {ImportPath: "sigs.k8s.io/kustomize/api/krusty"}, {ImportPath: "testing"},
+		{ImportPath: "net/http"},
+		{ImportPath: "helm.sh/helm/v3/pkg/chart"},
+		{ImportPath: "k8s.io/api/core/v1"},
+		{ImportPath: "sigs.k8s.io/kind/pkg/cluster"},
+		{ImportPath: "sigs.k8s.io/kustomize/api/krusty"},
+		{ImportPath: "testing"},
 	}
 	if got := linkBreaches(deps, tooBig); len(got) != 5 {
 		t.Errorf("linkBreaches = %v, want all but net/http", got)
