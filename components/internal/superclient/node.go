@@ -1,0 +1,139 @@
+package superclient
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/dragonfly-kube/dragonfly/components/api"
+)
+
+// maxBody bounds an answer that is not a stream, in bytes: the digests of a large task and tiny content.
+const maxBody = 32 << 20
+
+// node is one supernode, by address.
+type node struct {
+	addr         string // ip:port
+	base         string // scheme and authority for URLs
+	http         *http.Client
+	confidential bool // the connection hides credentials: TLS or loopback
+	token        func() string
+
+	mu       sync.Mutex // guards the fields below
+	down     bool       // nobody asks it but the prober
+	failures int        // in a row
+	retryAt  time.Time  // of the prober
+	told     bool       // our inventory was sent
+	wants    bool       // it asked for our inventory
+	revision uint64     // of the inventory told
+}
+
+func (c *Client) newNode(t target, ip string) *node {
+	addr := net.JoinHostPort(ip, t.port)
+	tr := &http.Transport{
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, network, addr)
+		},
+		MaxIdleConnsPerHost: 16, // reports of many tasks at once
+		IdleConnTimeout:     90 * time.Second,
+		DisableCompression:  true, // digests do not compress
+	}
+	n := &node{addr: addr, base: "http://" + net.JoinHostPort(t.host, t.port), token: c.cfg.Token}
+	if c.cfg.TLS != nil {
+		tr.TLSClientConfig = c.cfg.TLS.Clone()
+		n.base = "https://" + net.JoinHostPort(t.host, t.port)
+		n.confidential = true
+	} else if a, err := netip.ParseAddr(ip); err == nil && a.IsLoopback() {
+		n.confidential = true
+	}
+	n.http = &http.Client{Transport: tr}
+	return n
+}
+
+func (n *node) alive() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return !n.down
+}
+
+// succeeded notes an answer, whatever it says.
+func (n *node) succeeded() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.down, n.failures = false, 0
+}
+
+// failed takes the node out of use until a probe succeeds.
+func (n *node) failed(now time.Time) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.down, n.told = true, false
+	n.failures++
+	n.retryAt = now.Add(min(maxProbePause, firstProbePause<<min(n.failures-1, 8)))
+}
+
+// call sends a JSON body and reads a JSON answer into out, unless nil. An error answer comes back as *api.Error.
+func (n *node) call(ctx context.Context, method, path string, in, out any) error {
+	body, err := json.Marshal(in)
+	if err != nil {
+		return fmt.Errorf("encode request: %w", err)
+	}
+	resp, err := n.do(ctx, method, path, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	switch {
+	case err != nil:
+		return fmt.Errorf("read answer of supernode %s: %w", n.addr, err)
+	case len(raw) > maxBody:
+		return fmt.Errorf("answer of supernode %s exceeds %d bytes", n.addr, maxBody)
+	case out == nil || resp.StatusCode == http.StatusNoContent:
+		return nil
+	}
+	if err := json.Unmarshal(raw, out); err != nil {
+		return fmt.Errorf("decode answer of supernode %s: %w", n.addr, err)
+	}
+	return nil
+}
+
+// do sends a request and turns an error status into an error. The caller closes the body.
+func (n *node) do(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, n.base+path, body)
+	if err != nil {
+		return nil, fmt.Errorf("build request: %w", err)
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if t := n.token(); t != "" {
+		req.Header.Set("Authorization", "Bearer "+t)
+	}
+	resp, err := n.http.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("ask supernode %s: %w", n.addr, err)
+	}
+	if resp.StatusCode < 300 {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	return nil, n.refusal(resp)
+}
+
+// refusal reads an error answer; one of a foreign shape keeps its status.
+func (n *node) refusal(resp *http.Response) error {
+	var e api.ErrorBody
+	raw, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10)) // a broken body is as good as none
+	if json.Unmarshal(raw, &e) != nil || e.Error.Code == "" {
+		e.Error = api.Error{Code: api.CodeInternal, Message: "answered " + resp.Status}
+	}
+	return fmt.Errorf("supernode %s: %w", n.addr, &e.Error)
+}

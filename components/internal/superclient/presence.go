@@ -1,0 +1,208 @@
+package superclient
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/dragonfly-kube/dragonfly/components/api"
+)
+
+const (
+	resolveEvery    = 10 * time.Second // names whose records change, say by a restarted supernode pod
+	resolveAgain    = time.Second      // while no address is known
+	resolveTimeout  = 3 * time.Second
+	firstProbePause = 500 * time.Millisecond
+	maxProbePause   = 5 * time.Second
+	probeTimeout    = time.Second
+	presenceTick    = 250 * time.Millisecond
+)
+
+// Resolver is the part of net.Resolver that is used.
+type Resolver interface {
+	LookupHost(ctx context.Context, host string) ([]string, error)
+}
+
+// Inventory is what a host holds. Safe for concurrent use.
+type Inventory interface {
+	// Tasks lists complete tasks, and a revision that changes whenever that list does.
+	Tasks() ([]api.HeldTask, uint64)
+}
+
+// Run keeps the supernodes' addresses and states current and tells them about this host, until ctx ends.
+func (c *Client) Run(ctx context.Context, host api.Host, version string, inv Inventory) {
+	tick := time.NewTicker(presenceTick)
+	defer tick.Stop()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	busy := map[*node]chan struct{}{}
+	next := map[*node]time.Time{}
+	var resolved time.Time
+	for {
+		now := time.Now()
+		if since := now.Sub(resolved); since >= resolveEvery || since >= resolveAgain && len(c.all()) == 0 {
+			c.resolve(ctx)
+			resolved = now
+		}
+		for _, n := range c.all() {
+			if running(busy[n]) || now.Before(next[n]) || !n.due(now) {
+				continue
+			}
+			next[n] = now.Add(api.HeartbeatInterval)
+			if !n.alive() {
+				next[n] = now // due decides
+			}
+			done := make(chan struct{})
+			busy[n] = done
+			wg.Go(func() {
+				defer close(done)
+				c.beat(ctx, n, host, version, inv)
+			})
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func running(done chan struct{}) bool {
+	if done == nil {
+		return false
+	}
+	select {
+	case <-done:
+		return false
+	default:
+		return true
+	}
+}
+
+// due reports whether a node may be asked: a dead one only when its pause is over (half-open).
+func (n *node) due(now time.Time) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return !n.down || !now.Before(n.retryAt)
+}
+
+// beat sends one heartbeat; to a dead node it is the probe that brings it back.
+func (c *Client) beat(ctx context.Context, n *node, host api.Host, version string, inv Inventory) {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	for range 2 {
+		tasks, revision := inv.Tasks()
+		h := api.Heartbeat{Host: host, Version: version, Revision: revision}
+		if n.tells(revision) {
+			h.Inventory = tasks
+		}
+		var a api.HeartbeatAnswer
+		if err := n.call(ctx, http.MethodPut, api.HostPath(host.ID), h, &a); err != nil {
+			if context.Cause(ctx) == context.Canceled {
+				return
+			}
+			wasAlive := n.alive()
+			n.failed(time.Now())
+			if wasAlive {
+				c.metrics.lost.Inc()
+				c.cfg.Log.Warn("supernode does not answer the heartbeat", "supernode", n.addr, "err", err)
+			}
+			return
+		}
+		if !n.alive() {
+			c.cfg.Log.Info("supernode is back", "supernode", n.addr)
+		}
+		n.succeeded()
+		if !n.heard(revision, a.NeedInventory) {
+			return
+		}
+	}
+}
+
+// tells reports whether the next heartbeat carries the inventory.
+func (n *node) tells(revision uint64) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return !n.told || n.wants || n.revision != revision
+}
+
+// heard notes an answer and reports whether the inventory has to be sent at once.
+func (n *node) heard(revision uint64, wants bool) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	again := wants && !n.wants
+	n.told, n.wants, n.revision = true, wants, revision
+	return again
+}
+
+func (c *Client) all() []*node {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.nodes)
+}
+
+// resolve looks all names up. A name that can't be looked up keeps the addresses it had.
+func (c *Client) resolve(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
+	defer cancel()
+	found := make([][]string, len(c.names))
+	var wg sync.WaitGroup
+	for i, t := range c.names {
+		wg.Go(func() { found[i] = c.lookup(ctx, t.host) })
+	}
+	wg.Wait()
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var nodes []*node
+	add := func(n *node) {
+		if !slices.ContainsFunc(nodes, func(o *node) bool { return o.addr == n.addr }) {
+			nodes = append(nodes, n)
+		}
+	}
+	for i, t := range c.names {
+		for _, n := range c.nodes {
+			if found[i] == nil && strings.HasSuffix(n.base, "//"+net.JoinHostPort(t.host, t.port)) {
+				add(n)
+			}
+		}
+		for _, ip := range found[i] {
+			add(c.known(t, ip))
+		}
+	}
+	for _, n := range c.nodes {
+		if !slices.Contains(nodes, n) {
+			n.http.CloseIdleConnections()
+		}
+	}
+	slices.SortFunc(nodes, func(a, b *node) int { return strings.Compare(a.addr, b.addr) })
+	c.nodes = nodes
+}
+
+// known returns the node at an address, the one that is in use already if there is one. Callers hold mu.
+func (c *Client) known(t target, ip string) *node {
+	addr := net.JoinHostPort(ip, t.port)
+	for _, n := range c.nodes {
+		if n.addr == addr {
+			return n
+		}
+	}
+	return c.newNode(t, ip)
+}
+
+// lookup returns a host's addresses, nil when it has none or the look-up fails.
+func (c *Client) lookup(ctx context.Context, host string) []string {
+	if ip := net.ParseIP(host); ip != nil {
+		return []string{ip.String()}
+	}
+	ips, err := c.cfg.Resolver.LookupHost(ctx, host)
+	if err != nil {
+		c.cfg.Log.Warn("looking up a supernode failed", "host", host, "err", err)
+		return nil
+	}
+	return ips
+}

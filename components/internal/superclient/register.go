@@ -1,0 +1,141 @@
+package superclient
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/dragonfly-kube/dragonfly/components/api"
+)
+
+// maxUpdate bounds one line of an event stream, in bytes.
+const maxUpdate = maxBody
+
+// errSilent ends a stream whose supernode shows no sign of life.
+var errSilent = errors.New("no sign of life")
+
+// Session is a registration at one supernode.
+type Session struct {
+	client *Client
+	node   *node
+	task   string
+	peer   string
+}
+
+// Register registers for a task at the first supernode in rank that answers, within Config.RegisterTimeout in all. A supernode
+// that does not answer counts as dead from then on. ErrNoSupernode when none is left; *api.Error when one refused.
+func (c *Client) Register(ctx context.Context, task string, req api.RegisterRequest) (*Session, *api.Update, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.RegisterTimeout)
+	defer cancel()
+	if len(c.all()) == 0 && c.mayResolve() {
+		c.resolve(ctx)
+	}
+	nodes := c.live(task)
+	for i, n := range nodes {
+		tctx, done := context.WithTimeout(ctx, share(ctx, len(nodes)-i))
+		var u api.Update
+		err := n.call(tctx, http.MethodPost, api.RegisterPath(task), withholdSecrets(req, n.confidential), &u)
+		done()
+		var refused *api.Error
+		switch {
+		case err == nil:
+			n.succeeded()
+			return &Session{client: c, node: n, task: task, peer: req.Peer}, &u, nil
+		case errors.As(err, &refused) && refused.Code != api.CodeInternal && refused.Code != api.CodeOverloaded:
+			return nil, nil, err
+		case context.Cause(ctx) != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded):
+			return nil, nil, ctx.Err()
+		}
+		c.lost(n, err)
+	}
+	return nil, nil, ErrNoSupernode
+}
+
+// share is one supernode's part of the time left, when more stand behind it: half.
+func share(ctx context.Context, left int) time.Duration {
+	deadline, _ := ctx.Deadline()
+	d := time.Until(deadline)
+	if left > 1 {
+		d /= 2
+	}
+	return d
+}
+
+// lost takes a supernode out of use.
+func (c *Client) lost(n *node, err error) {
+	c.metrics.lost.Inc()
+	c.cfg.Log.Warn("supernode does not answer; tasks go to the next, or to the origin", "supernode", n.addr, "err", err)
+	n.failed(time.Now())
+}
+
+// withholdSecrets keeps credentials on this host where the connection would show them.
+func withholdSecrets(req api.RegisterRequest, confidential bool) api.RegisterRequest {
+	if confidential {
+		return req
+	}
+	clean := map[string][]string{}
+	for k, v := range req.Origin.Header {
+		switch http.CanonicalHeaderKey(k) {
+		case "Authorization", "Cookie", "Proxy-Authorization":
+			req.Private = true
+		default:
+			clean[k] = v
+		}
+	}
+	req.Origin.Header = clean
+	return req
+}
+
+// Supernode is the address of the session's supernode.
+func (s *Session) Supernode() string { return s.node.addr }
+
+// Events opens the event stream behind since and calls f with each update until the stream ends; it always returns an error. A
+// supernode that is silent or gone counts as dead from then on; *api.Error with CodeUnknownPeer means: register again.
+func (s *Session) Events(ctx context.Context, since int, f func(*api.Update)) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	dead := time.AfterFunc(s.client.cfg.Silence, func() { cancel(errSilent) })
+	defer dead.Stop()
+	err := s.read(ctx, since, func(u *api.Update) {
+		dead.Reset(s.client.cfg.Silence)
+		f(u)
+	})
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	var refused *api.Error
+	if errors.Is(err, errSilent) || ctx.Err() == nil && !errors.As(err, &refused) {
+		s.client.lost(s.node, err)
+	}
+	return fmt.Errorf("event stream of supernode %s: %w", s.node.addr, err)
+}
+
+func (s *Session) read(ctx context.Context, since int, f func(*api.Update)) error {
+	resp, err := s.node.do(ctx, http.MethodGet, api.EventsPath(s.task, s.peer, since), nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	lines := bufio.NewScanner(resp.Body)
+	lines.Buffer(make([]byte, 0, 4<<10), maxUpdate)
+	for lines.Scan() {
+		u := &api.Update{}
+		if err := json.Unmarshal(lines.Bytes(), u); err != nil {
+			return fmt.Errorf("decode update: %w", err)
+		}
+		f(u)
+	}
+	if err := lines.Err(); err != nil {
+		return err
+	}
+	return errors.New("ended by the supernode")
+}
+
+// Report sends a report. *api.Error with CodeUnknownPeer means: register again.
+func (s *Session) Report(ctx context.Context, r api.Report) error {
+	return s.node.call(ctx, http.MethodPost, api.ReportsPath(s.task, s.peer), r, nil)
+}
