@@ -1,0 +1,208 @@
+package registry
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/dragonfly-kube/dragonfly/components/internal/registry/access"
+)
+
+// maxRanges bounds the parts of one multi-part answer. Lazy snapshotters ask for dozens; a request for more gets the whole.
+const maxRanges = 256
+
+// content answers a blob or a manifest by digest.
+func (m *Mirror) content(w http.ResponseWriter, q *request) {
+	o := &opened{}
+	defer o.close()
+	if m.prove(q, o) != allowed {
+		m.passOn(w, q, o)
+		return
+	}
+	if !o.known {
+		if q.http.Method == http.MethodHead && q.kind == blob {
+			m.blobHead(w, q, o)
+			return
+		}
+		if err := m.open(q, o); err != nil {
+			m.fallback(w, q, err)
+			return
+		}
+	}
+	if q.kind == manifest {
+		m.manifest(w, q, o)
+		return
+	}
+	m.stream(w, q, o, "application/octet-stream")
+}
+
+// passOn gives the client the origin's own answer.
+func (m *Mirror) passOn(w http.ResponseWriter, q *request, o *opened) {
+	if o.head != nil && q.http.Method == http.MethodHead {
+		m.write(w, q, o.head)
+		return
+	}
+	m.relay(w, q)
+}
+
+// fallback goes to the origin because the swarm failed before the first byte.
+func (m *Mirror) fallback(w http.ResponseWriter, q *request, err error) {
+	if q.ctx().Err() != nil {
+		return
+	}
+	m.metrics.fallbacks.WithLabelValues("start").Inc()
+	q.logger(m).Warn("mirror: no download, going to the origin", "error", err)
+	m.relay(w, q)
+}
+
+// blobHead answers from the origin, since asking the swarm for a blob means to fetch it. When the origin can't be reached, the swarm is
+// asked all the same.
+func (m *Mirror) blobHead(w http.ResponseWriter, q *request, o *opened) {
+	var err error
+	if o.head == nil {
+		o.head, err = m.head(q)
+	}
+	if err == nil && o.head.status < 500 {
+		m.write(w, q, o.head)
+		return
+	}
+	if m.open(q, o) != nil {
+		m.passOn(w, q, o)
+		return
+	}
+	m.stream(w, q, o, "application/octet-stream")
+}
+
+// describe sets the headers of content by digest.
+func (m *Mirror) describe(h http.Header, q *request, o *opened, contentType string) {
+	if t := o.meta.Header["Content-Type"]; t != "" && contentType == "application/octet-stream" {
+		contentType = t
+	}
+	h.Set("Content-Type", contentType)
+	h.Set("Etag", q.etag())
+	h.Set(headerDigest, q.digest.String())
+	h.Set(headerTask, q.task())
+	h.Set(headerSource, o.source())
+}
+
+// stream sends the content as it comes. net/http has the rules of ranges and conditions; sender sees to the bytes.
+func (m *Mirror) stream(w http.ResponseWriter, q *request, o *opened, contentType string) {
+	m.describe(w.Header(), q, o, contentType)
+	c := newContent(m, q, o)
+	defer c.close()
+	if o.meta.Length < 0 {
+		if q.http.Method == http.MethodHead {
+			return
+		}
+		_, err := c.sendTo(w, -1)
+		abortIf(err)
+		return
+	}
+	s := &sender{ResponseWriter: w, c: c}
+	http.ServeContent(s, withoutOddRanges(q.http), "", lastModified(o), c)
+	if !s.failed {
+		abortIf(c.failure())
+	}
+}
+
+// abortIf cuts the connection, so that the client sees that the body is not whole. A plain return would end a chunked body as if all
+// were well.
+func abortIf(err error) {
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+func lastModified(o *opened) time.Time {
+	t, err := http.ParseTime(o.meta.Header["Last-Modified"])
+	if err != nil {
+		return time.Time{}
+	}
+	return t
+}
+
+// withoutOddRanges drops a Range that is to be ignored: on HEAD, of another unit (RFC 9110, section 14.2), or of too many parts.
+func withoutOddRanges(r *http.Request) *http.Request {
+	rng := strings.Join(r.Header.Values("Range"), ",")
+	if rng == "" || r.Method == http.MethodGet && strings.HasPrefix(rng, "bytes=") && strings.Count(rng, ",") < maxRanges {
+		return r
+	}
+	return withoutRange(r)
+}
+
+func withoutRange(r *http.Request) *http.Request {
+	out := r.Clone(r.Context())
+	out.Header.Del("Range")
+	return out
+}
+
+// manifest reads the whole of it, so that its digest can be checked before the first byte goes out and what it lists is remembered.
+func (m *Mirror) manifest(w http.ResponseWriter, q *request, o *opened) {
+	contentType := o.meta.Header["Content-Type"]
+	if o.meta.Length > m.cfg.MaxManifest {
+		m.stream(w, q, o, "application/octet-stream")
+		return
+	}
+	c := newContent(m, q, o)
+	defer c.close()
+	body, err := io.ReadAll(io.LimitReader(c, m.cfg.MaxManifest+1))
+	if v := q.digest.Verifier(); err == nil {
+		v.Write(body)
+		if !v.Verified() {
+			err = fmt.Errorf("%d bytes of the swarm do not match the digest", len(body))
+		}
+	}
+	if err != nil {
+		m.fallback(w, q, err)
+		return
+	}
+	m.learn(q, body)
+	if t := access.MediaType(body); t != "" && !isManifestType(contentType) {
+		contentType = t // the task was fetched as a blob
+	}
+	m.describe(w.Header(), q, o, contentType)
+	s := &sender{ResponseWriter: w, whole: true}
+	http.ServeContent(s, withoutRange(q.http), "", lastModified(o), bytes.NewReader(body))
+}
+
+// learn remembers what a manifest that q's credential could read lists.
+func (m *Mirror) learn(q *request, body []byte) {
+	if m.cfg.CheckEveryBlob {
+		return
+	}
+	for _, d := range access.References(body) {
+		m.grant(q, d)
+	}
+}
+
+func isManifestType(contentType string) bool {
+	t, _, err := mime.ParseMediaType(contentType)
+	return err == nil && t != "application/octet-stream" && t != "application/json" && t != "text/plain"
+}
+
+// write sends an answer held in memory.
+func (m *Mirror) write(w http.ResponseWriter, q *request, a *answer) {
+	h := w.Header()
+	for name, values := range a.header {
+		h[name] = values
+	}
+	length := a.length
+	if q.http.Method == http.MethodGet {
+		length = int64(len(a.body))
+	} else if a.status == http.StatusOK && q.digest != "" {
+		m.describeOrigin(h, q)
+	}
+	if length >= 0 && a.status != http.StatusNotModified {
+		h.Set("Content-Length", strconv.FormatInt(length, 10))
+	}
+	h.Set(headerSource, sourceOrigin)
+	w.WriteHeader(a.status)
+	if q.http.Method == http.MethodGet {
+		_, _ = w.Write(a.body) // a client that left is no news
+	}
+}

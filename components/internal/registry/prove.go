@@ -1,0 +1,151 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/dragonfly-kube/dragonfly/components/api"
+)
+
+const (
+	// metaTimeout is a safety net: the transfer keeps its own, shorter bounds.
+	metaTimeout = 10 * time.Second
+	// closedTTL is how long an upstream that asked for credentials is believed to want them for everything.
+	closedTTL = time.Minute
+)
+
+// verdict on a request for content by digest.
+type verdict int
+
+const (
+	allowed verdict = iota
+	refused         // the origin's own answer is to be passed on
+	unknown         // the origin could not be asked
+)
+
+// opened is what is known of a download. The handle is nil as long as nobody had to open it.
+type opened struct {
+	handle Handle
+	known  bool // meta is
+	meta   api.Meta
+	head   *answer // of the origin, if it was asked
+}
+
+func (o *opened) source() string {
+	if o.handle == nil {
+		return sourceCache
+	}
+	return o.handle.Source()
+}
+
+func (o *opened) close() {
+	if o.handle != nil {
+		o.handle.Close()
+	}
+}
+
+// prove decides whether q may have the content from the swarm. Public content is anybody's; otherwise the origin must have let this
+// very credential read the digest in this very repository a short while ago: in an answer that named it, or by HEAD now. On the way it may
+// have had to open the download, which it then leaves in o.
+func (m *Mirror) prove(q *request, o *opened) verdict {
+	meta, held := m.transfers.Known(q.task())
+	if held {
+		o.known, o.meta = true, meta
+	}
+	if held && meta.Public {
+		return m.decided("public", allowed)
+	}
+	if q.granted(m) {
+		return m.decided("remembered", allowed)
+	}
+	// Without credential the download itself asks the question, unless someone else's credential fetched the content before.
+	wants := q.http.Method == http.MethodGet || q.kind == manifest
+	if q.cred.Anonymous() && !held && wants && !m.isClosed(q) {
+		if err := m.open(q, o); err != nil {
+			q.logger(m).Info("mirror: no download without credential", "error", err)
+			return m.decided("origin", refused)
+		}
+		if o.meta.Public {
+			return m.decided("public", allowed)
+		}
+	}
+	v := m.ask(q, o)
+	if v == unknown && o.handle == nil && m.open(q, o) == nil && o.meta.Public {
+		return m.decided("public", allowed)
+	}
+	return m.decided("origin", v)
+}
+
+func (m *Mirror) decided(by string, v verdict) verdict {
+	switch v {
+	case refused:
+		by = "refused"
+	case unknown:
+		by = "unknown"
+	}
+	m.metrics.proofs.WithLabelValues(by).Inc()
+	return v
+}
+
+// ask sends a HEAD to the origin with the request's own credential.
+func (m *Mirror) ask(q *request, o *opened) verdict {
+	a, err := m.head(q)
+	if err != nil {
+		q.logger(m).Warn("mirror: origin not reached for a proof of access", "error", err)
+		return unknown
+	}
+	o.head = a
+	switch {
+	case a.status == http.StatusOK && a.names(q.digest):
+		m.grant(q, q.digest)
+		return allowed
+	case a.status >= 500 || a.status == http.StatusTooManyRequests:
+		return unknown
+	}
+	m.proofs.Revoke(q.cred, q.up.Base, q.repo, q.digest)
+	m.noteChallenge(q, a.status)
+	return refused
+}
+
+// names reports whether the answer can be one for the digest: a login page that answers everything with 200 is none.
+func (a *answer) names(d digest.Digest) bool {
+	told := a.header.Get(headerDigest)
+	return told == "" || told == d.String()
+}
+
+func (m *Mirror) grant(q *request, d digest.Digest) { m.proofs.Grant(q.cred, q.up.Base, q.repo, d) }
+
+// noteChallenge remembers that the upstream does not like requests without credential, which spares the swarm tasks that can't succeed.
+func (m *Mirror) noteChallenge(q *request, status int) {
+	if status == http.StatusUnauthorized && q.cred.Anonymous() {
+		m.closed.Add(q.up.Base, m.now().Add(closedTTL))
+	}
+}
+
+func (m *Mirror) isClosed(q *request) bool {
+	until, ok := m.closed.Get(q.up.Base)
+	return ok && m.now().Before(until)
+}
+
+// open joins the download and waits until its meta data are known. On an error o stays as it was.
+func (m *Mirror) open(q *request, o *opened) error {
+	h, err := m.transfers.Open(q.ctx(), q.spec(m.cfg))
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(q.ctx(), metaTimeout, errSlowMeta)
+	defer cancel()
+	meta, err := h.Meta(ctx)
+	if err != nil {
+		h.Close()
+		return err
+	}
+	o.handle, o.known, o.meta = h, true, meta
+	return nil
+}
+
+var errSlowMeta = errors.New("download told nothing for too long")
