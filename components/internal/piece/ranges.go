@@ -8,9 +8,9 @@ import (
 	"github.com/bits-and-blooms/bitset"
 )
 
-// maxIndex bounds a piece index read from the network, so that no message can ask for gigabytes of bitmap:
-// 1<<24 pieces of the smallest size are 1 TiB.
-const maxIndex = 1 << 24
+// MaxCount bounds the pieces of a task, so that no message can ask for gigabytes of bitmap: 1<<24 pieces of the smallest size
+// are 1 TiB, of the largest 256 TiB.
+const MaxCount = 1 << 24
 
 // FormatRanges writes a set of piece indices as "0-17,19". The empty set is "".
 func FormatRanges(s *bitset.BitSet) string {
@@ -49,7 +49,7 @@ func ParseRanges(text string) (*bitset.BitSet, error) {
 		if err == nil && dash {
 			last, err = strconv.ParseUint(hi, 10, 32)
 		}
-		if err != nil || last < first || last >= maxIndex {
+		if err != nil || last < first || last >= MaxCount {
 			return nil, fmt.Errorf("piece ranges %.64q: %.32q is no range of pieces", text, part)
 		}
 		for i := first; i <= last; i++ {
