@@ -149,3 +149,11 @@ func (p *Plan) holders(i int) uint16 {
 	}
 	return 0
 }
+
+// NextMissing returns the first piece from i on that is not held. It may lie behind the content's end.
+func (p *Plan) NextMissing(i int) int {
+	if next, ok := p.have.NextClear(uint(i)); ok {
+		return int(next)
+	}
+	return max(i, int(p.have.Len()))
+}

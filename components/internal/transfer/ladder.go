@@ -1,0 +1,41 @@
+package transfer
+
+import "time"
+
+// climb looks whether the download moves, and takes the next step when it does not: another parent is the plan's to find, the next
+// supernode the registration's; here it is the origin. It runs on the loop.
+func (d *download) climb(now time.Time) {
+	d.reconcile()
+	d.report.flush(d, now)
+	if d.fetching || d.over() {
+		return
+	}
+	switch idle := now.Sub(d.moved); {
+	case d.plan != nil && d.plan.Done():
+	case d.session == nil && !d.asking && !d.hopeful():
+		// Nobody is left to tell of pieces, and nobody near holds one that we lack.
+		d.goToOrigin("no_supernode")
+	case idle < d.m.cfg.Stall:
+	case d.session != nil && d.waitsForSupernode() && now.Sub(d.told) < d.m.cfg.Patience:
+		// The supernode lives and reads the origin for all. A stampede of its peers would not make the origin faster.
+	default:
+		d.goToOrigin("stalled")
+	}
+}
+
+// hopeful reports whether some missing piece can still come from a parent.
+func (d *download) hopeful() bool {
+	if d.plan == nil {
+		return false
+	}
+	missing := d.plan.Missing()
+	for i, ok := missing.NextSet(0); ok; i, ok = missing.NextSet(i + 1) {
+		if d.plan.Reachable(int(i)) {
+			return true
+		}
+	}
+	return false
+}
+
+// waitsForSupernode reports whether everything that is known of is held: what is missing has not come from the origin yet.
+func (d *download) waitsForSupernode() bool { return d.plan == nil || d.plan.Missing().None() }

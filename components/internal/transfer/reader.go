@@ -1,0 +1,142 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/dragonfly-kube/dragonfly/components/internal/store"
+)
+
+// reader gives content in order as it comes. One user at a time.
+type reader struct {
+	d      *download
+	pos    int64
+	end    int64 // -1: to the end of the content
+	since  int   // of the store's news
+	rd     store.Reader
+	ctx    context.Context
+	cancel context.CancelFunc
+}
+
+func newReader(d *download, off, n int64) *reader {
+	r := &reader{d: d, pos: off, end: -1}
+	if n >= 0 {
+		r.end = off + n
+	}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	d.readers.set(r, off)
+	return r
+}
+
+// Close makes pending and later reads fail.
+func (r *reader) Close() error {
+	r.cancel()
+	r.d.readers.remove(r)
+	if r.rd != nil {
+		return r.rd.Close()
+	}
+	return nil
+}
+
+// Read implements io.Reader.
+func (r *reader) Read(p []byte) (int, error) {
+	for {
+		n, err := r.await()
+		if err != nil {
+			return 0, err
+		}
+		k, err := r.rd.ReadAt(p[:min(int64(len(p)), n)], r.pos)
+		if errors.Is(err, store.ErrNotHeld) && k == 0 {
+			continue // dropped since await looked
+		}
+		r.advance(int64(k))
+		if errors.Is(err, io.EOF) || k > 0 {
+			err = nil
+		}
+		return k, err
+	}
+}
+
+// WriteTo implements io.WriterTo.
+func (r *reader) WriteTo(w io.Writer) (total int64, err error) {
+	for {
+		n, err := r.await()
+		if errors.Is(err, io.EOF) {
+			return total, nil
+		}
+		if err != nil {
+			return total, err
+		}
+		k, err := r.rd.Send(w, r.pos, n)
+		total += k
+		r.advance(k)
+		if err != nil && !errors.Is(err, store.ErrNotHeld) {
+			return total, err
+		}
+	}
+}
+
+func (r *reader) advance(n int64) {
+	r.pos += n
+	r.d.readers.set(r, r.pos)
+}
+
+// maxSend bounds one move of bytes, so that a reader's position, which the mesh follows, stays fresh. In bytes.
+const maxSend = 4 << 20
+
+// await waits until bytes at the position are held and returns how many are in a row; io.EOF at the end.
+func (r *reader) await() (int64, error) {
+	select {
+	case <-r.d.opened:
+	case <-r.d.failed:
+		return 0, r.d.err
+	case <-r.ctx.Done():
+		return 0, r.ctx.Err()
+	}
+	t := r.d.task
+	if r.rd == nil {
+		rd, err := t.Reader()
+		if err != nil {
+			return 0, fmt.Errorf("open content for reading: %w", err)
+		}
+		r.rd = rd
+	}
+	for {
+		gained, changed := t.News(r.since)
+		r.since += len(gained)
+		l := t.Layout()
+		end := r.end
+		if l.Known() && (end < 0 || end > l.Length) {
+			end = l.Length
+		}
+		if end >= 0 && r.pos >= end {
+			return 0, io.EOF
+		}
+		if n := r.held(end); n > 0 {
+			return n, nil
+		}
+		select {
+		case <-changed:
+		case <-r.d.failed:
+			return 0, r.d.err
+		case <-r.ctx.Done():
+			return 0, r.ctx.Err()
+		}
+	}
+}
+
+// held is how many bytes from the position on are held in a row, up to end (-1: unknown) and maxSend.
+func (r *reader) held(end int64) int64 {
+	l := r.d.task.Layout()
+	at := r.pos
+	for at-r.pos < maxSend && (end < 0 || at < end) && r.d.task.Has(l.At(at)) {
+		off, n := l.Range(l.At(at))
+		at = off + n
+	}
+	if end >= 0 {
+		at = min(at, end)
+	}
+	return min(at-r.pos, maxSend)
+}
