@@ -101,6 +101,12 @@ func partial(resp *http.Response, off, end int64) (*answer, int64, error) {
 	return &answer{start: off, end: cr.last + 1}, cr.total, nil
 }
 
+// statusError keeps the beginning of resp's body and closes it. Only for answers of follow, whose body is a guard.
+func statusError(resp *http.Response) error {
+	defer resp.Body.Close()
+	return &StatusError{Code: resp.StatusCode, Header: resp.Header, Body: resp.Body.(*guard).start(), URL: redact(resp.Request.URL)}
+}
+
 // repeated lists the representation headers of Info.Header.
 var repeated = []string{"Content-Disposition", "Content-Encoding", "Content-Language", "Content-Type", "Docker-Content-Digest", "Etag",
 	"Last-Modified"}

@@ -49,8 +49,9 @@ type Config struct {
 	MaxConnsPerHost int
 	// UserAgent for requests that carry none. Default "dragonfly".
 	UserAgent string
-	// CheckAddr is asked before each connection, with the name as it stood in the URL, or proxy, and the address it resolved to,
-	// also for the targets of redirects. An error refuses the connection for good. Default nil, every address is good.
+	// CheckAddr is asked before each connection, with the host as it stood in the URL and the address it resolved to, also for the
+	// targets of redirects. An error refuses the connection for good. Where the environment sets a proxy, the proxy resolves
+	// names, and CheckAddr is not asked. Default nil, every address is good.
 	CheckAddr func(host string, addr netip.AddrPort) error
 }
 

@@ -3,7 +3,6 @@ package origin
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"net/textproto"
 	"net/url"
@@ -183,11 +182,4 @@ func rangeHeader(off, end int64) string {
 		return "bytes=" + strconv.FormatInt(off, 10) + "-"
 	}
 	return ""
-}
-
-// statusError reads a bounded part of resp's body and closes it.
-func statusError(resp *http.Response) error {
-	defer resp.Body.Close()
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, bufferSize)) // what came of it is better than nothing
-	return &StatusError{Code: resp.StatusCode, Header: resp.Header, Body: body, URL: redact(resp.Request.URL)}
 }

@@ -18,6 +18,7 @@ var (
 	errStalled  = errors.New("no byte within the stall timeout")
 	errLie      = errors.New("answer contradicts itself or the request")
 	errRedirect = errors.New("bad redirect")
+	errSkips    = errors.New("the origin breaks again and again and can't resume")
 )
 
 // StatusError is an answer of the origin that is neither content nor a redirect.
@@ -48,7 +49,7 @@ func retryable(err error) bool {
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return false
 	}
-	for _, final := range []error{ErrChanged, ErrRefused, errRedirect, http.ErrSchemeMismatch} {
+	for _, final := range []error{ErrChanged, ErrRefused, errRedirect, errSkips, http.ErrSchemeMismatch} {
 		if errors.Is(err, final) {
 			return false
 		}

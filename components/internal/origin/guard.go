@@ -45,6 +45,14 @@ func (g *guard) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// start reads at most bufferSize bytes, taking no longer than a stall may: the body of an error or a redirect is not worth more.
+func (g *guard) start() []byte {
+	late := time.AfterFunc(g.c.cfg.StallTimeout, func() { g.cancel(errStalled) })
+	defer late.Stop()
+	body, _ := io.ReadAll(io.LimitReader(g, bufferSize)) // what came is better than nothing
+	return body
+}
+
 // Close ends the request.
 func (g *guard) Close() error {
 	if g.timer != nil {

@@ -3,7 +3,6 @@ package origin
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -13,8 +12,8 @@ import (
 // maxRedirects is what browsers and Go's own client allow, about.
 const maxRedirects = 10
 
-// follow sends req and, for GET and HEAD, goes where redirects lead. The answer's Request is the last one sent. The answer's body, never
-// nil, must be closed; that cancels ctx, so a ctx is for one follow. On an error ctx is cancelled already.
+// follow sends req and, for GET and HEAD, goes where redirects lead. The answer's Request is the last one sent. Its Body is a guard and
+// must be closed; that cancels ctx, so a ctx is for one follow. On an error ctx is cancelled already.
 func (c *Client) follow(ctx context.Context, cancel context.CancelCauseFunc, req *http.Request) (*http.Response, error) {
 	for hop := 0; ; hop++ {
 		resp, err := c.send(ctx, req)
@@ -28,7 +27,7 @@ func (c *Client) follow(ctx context.Context, cancel context.CancelCauseFunc, req
 			return resp, nil
 		}
 		if resp.ContentLength >= 0 && resp.ContentLength <= bufferSize {
-			_, _ = io.Copy(io.Discard, body) // read to its end, the connection can be used again
+			body.start() // read to its end, the connection can be used again
 		}
 		body.body.Close()
 		if hop == maxRedirects {
@@ -99,8 +98,11 @@ func port(u *url.URL) string {
 	if p := u.Port(); p != "" {
 		return p
 	}
-	if u.Scheme == "http" {
+	switch u.Scheme {
+	case "http":
 		return "80"
+	case "socks5", "socks5h":
+		return "1080"
 	}
 	return "443"
 }

@@ -29,9 +29,11 @@ type stream struct {
 	body io.ReadCloser
 	// clamp says that end may lie behind the content's, and is moved there once that is known. Otherwise it is an error.
 	clamp bool
-	whole bool // body is everything, not a part
-	fails int
+	whole bool  // body is everything, not a part
+	fails int   // in a row
 	since int64 // bytes since the last failure
+	skips int
+	pause time.Duration // before the next try
 }
 
 func (ct *content) stream(ctx context.Context, off, end int64) *stream {
@@ -67,16 +69,17 @@ func (s *stream) readBody(p []byte) int {
 	s.off += int64(n)
 	s.since += int64(n)
 	switch {
-	case err == nil:
-	case err != io.EOF:
+	case s.end >= 0 && s.off >= s.end: // how the body ends does not matter any more
 		s.drop()
-		s.failed(err)
-	case s.end < 0: // its length was never told
+	case err == io.EOF && s.end < 0: // the length was never told
 		s.drop()
 		s.end = s.off
-	case s.off < s.end:
+	case err == io.EOF:
 		s.drop()
 		s.short()
+	case err != nil:
+		s.drop()
+		s.failed(err)
 	}
 	return n
 }
@@ -96,6 +99,9 @@ func (s *stream) short() {
 // open gets an answer positioned at off, trying again as configured. The error is also kept for Read.
 func (s *stream) open() error {
 	for s.err == nil && s.body == nil {
+		if s.rest(); s.err != nil {
+			break
+		}
 		a, err := s.ct.try(s.ctx, s.off, s.end)
 		switch {
 		case err != nil:
@@ -128,10 +134,14 @@ func (s *stream) use(a *answer) {
 	}
 }
 
-// skip throws away the next n bytes of the body. Without ranges there is no cheaper way; n is at most the bytes the origin sent before.
+// skip throws away the next n bytes of the body. Without ranges there is no cheaper way, but it costs what was read already, so
+// it may happen only so often, progress or not.
 func (s *stream) skip(n int64) error {
 	if n <= 0 {
 		return nil
+	}
+	if s.skips++; s.skips > 1+max(0, s.ct.c.cfg.Retries) {
+		return errSkips
 	}
 	buf := s.ct.c.buffer()
 	defer s.ct.c.buffers.Put(buf)
@@ -149,7 +159,7 @@ func (s *stream) skip(n int64) error {
 	return nil
 }
 
-// failed decides whether another try is worth it, and waits before it. When not, err becomes final.
+// failed decides whether another try is worth it, and when. If not, err becomes final.
 func (s *stream) failed(err error) {
 	if cause := context.Cause(s.ctx); cause != nil {
 		s.err = cause
@@ -172,10 +182,20 @@ func (s *stream) failed(err error) {
 		s.ct.forget() // the redirect may have led to a broken server
 	}
 	c.metrics.retry(err)
-	wait := c.backoff(s.fails, err)
-	c.log.Debug("origin failed, will ask again", "url", redact(s.ct.home.url), "offset", s.off, "try", s.fails, "wait", wait, "error", err)
-	timer := time.NewTimer(wait)
+	s.pause = c.backoff(s.fails, err)
+	c.log.Debug("origin failed, will ask again",
+		"url", redact(s.ct.home.url), "offset", s.off, "try", s.fails, "wait", s.pause, "error", err)
+}
+
+// rest waits before the next try, where the last one failed. It is apart from failed so that bytes which came before the failure
+// are given out without delay.
+func (s *stream) rest() {
+	if s.pause <= 0 {
+		return
+	}
+	timer := time.NewTimer(s.pause)
 	defer timer.Stop()
+	s.pause = 0
 	select {
 	case <-timer.C:
 	case <-s.ctx.Done():

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -33,7 +34,12 @@ func newTransports(cfg Config) (*transports, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &transports{other: &site{Transport: newTransport(cfg, tlsConfig(roots))}, sites: map[string]*site{}}
+	env := httpproxy.FromEnvironment() // read at each New, and like the standard library's it leaves out loopback
+	proxies, err := proxies(env)
+	if err != nil {
+		return nil, err
+	}
+	t := &transports{other: &site{Transport: newTransport(cfg, tlsConfig(roots), env, proxies)}, sites: map[string]*site{}}
 	for host, r := range cfg.Registries {
 		own, err := rootsWith(roots, r.CAFile)
 		if err != nil {
@@ -50,7 +56,7 @@ func newTransports(cfg Config) (*transports, error) {
 			}
 			conf.GetClientCertificate = load
 		}
-		t.sites[strings.ToLower(host)] = &site{r, newTransport(cfg, conf)}
+		t.sites[strings.ToLower(host)] = &site{r, newTransport(cfg, conf, env, proxies)}
 	}
 	return t, nil
 }
@@ -101,12 +107,11 @@ func tlsConfig(roots *x509.CertPool) *tls.Config {
 	return &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
 }
 
-func newTransport(cfg Config, conf *tls.Config) *http.Transport {
-	// Read at each New instead of once per process; like the standard library's it leaves out loopback.
-	proxy := httpproxy.FromEnvironment().ProxyFunc()
+func newTransport(cfg Config, conf *tls.Config, env *httpproxy.Config, proxies []string) *http.Transport {
+	proxy := env.ProxyFunc()
 	return &http.Transport{
 		Proxy:                  func(r *http.Request) (*url.URL, error) { return proxy(r.URL) },
-		DialContext:            dialer(cfg),
+		DialContext:            dialer(cfg, proxies),
 		TLSClientConfig:        conf,
 		ForceAttemptHTTP2:      true, // own dialer and TLS settings would turn it off
 		DisableCompression:     true, // the bytes asked for are those of the content as stored
@@ -120,24 +125,41 @@ func newTransport(cfg Config, conf *tls.Config) *http.Transport {
 	}
 }
 
-func dialer(cfg Config) func(ctx context.Context, network, addr string) (net.Conn, error) {
+// proxies lists the "host:port" of the environment's proxies: the operator chose them, CheckAddr has no say.
+func proxies(env *httpproxy.Config) ([]string, error) {
+	all := (&httpproxy.Config{HTTPProxy: env.HTTPProxy, HTTPSProxy: env.HTTPSProxy}).ProxyFunc()
+	var addrs []string
+	for _, scheme := range []string{"http", "https"} {
+		u, err := all(&url.URL{Scheme: scheme, Host: "origin.invalid"})
+		if err != nil { // whose text may hold a password
+			return nil, fmt.Errorf("the environment's %s proxy is no URL", scheme)
+		}
+		if u != nil {
+			addrs = append(addrs, net.JoinHostPort(u.Hostname(), port(u)))
+		}
+	}
+	return addrs, nil
+}
+
+func dialer(cfg Config, proxies []string) func(ctx context.Context, network, addr string) (net.Conn, error) {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		d := net.Dialer{Timeout: cfg.ConnectTimeout}
-		if cfg.CheckAddr != nil {
-			host, _, err := net.SplitHostPort(addr)
+		if cfg.CheckAddr == nil || slices.Contains(proxies, addr) {
+			return d.DialContext(ctx, network, addr)
+		}
+		host, _, err := net.SplitHostPort(addr)
+		if err != nil {
+			return nil, fmt.Errorf("dial: %w", err)
+		}
+		d.Control = func(_, resolved string, _ syscall.RawConn) error {
+			ap, err := netip.ParseAddrPort(resolved)
+			if err == nil {
+				err = cfg.CheckAddr(host, netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()))
+			}
 			if err != nil {
-				return nil, fmt.Errorf("dial: %w", err)
+				return fmt.Errorf("%w: %w", ErrRefused, err)
 			}
-			d.Control = func(_, resolved string, _ syscall.RawConn) error {
-				ap, err := netip.ParseAddrPort(resolved)
-				if err == nil {
-					err = cfg.CheckAddr(host, netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()))
-				}
-				if err != nil {
-					return fmt.Errorf("%w: %w", ErrRefused, err)
-				}
-				return nil
-			}
+			return nil
 		}
 		return d.DialContext(ctx, network, addr)
 	}
