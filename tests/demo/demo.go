@@ -12,6 +12,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/dragonfly-kube/dragonfly/tests/cluster"
 )
 
 // maxCopies is how much of the image the registry may send, as a share of the image: everything once, and a little for requests
@@ -30,9 +32,9 @@ type demo struct {
 }
 
 func (d *demo) run(ctx context.Context) error {
-	own := ownAddresses(ctx)
-	supernode, nodes := plan(d.daemons, d.dir, own)
-	if err := checkFree(ctx, append([]node{supernode}, nodes...)...); err != nil {
+	const firstAddress = 10 // 127.0.0.10: far from what else runs on a developer's machine
+	plan := cluster.NewPlan(ctx, firstAddress, d.daemons, d.dir)
+	if err := plan.CheckFree(ctx); err != nil {
 		return err
 	}
 	upstream, err := d.prepare(ctx)
@@ -42,13 +44,13 @@ func (d *demo) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(d.w, "starting one supernode on %s and %d dfdaemons on %s to %s\n", supernode.admin, d.daemons,
-		nodes[0].mirror, nodes[len(nodes)-1].mirror)
-	c, err := startCluster(ctx, d.bin, d.dir, upstream, supernode, nodes)
-	defer c.stop()
+	fmt.Fprintf(d.w, "starting one supernode on %s and %d dfdaemons on %s to %s\n", plan.Supernode.Admin, d.daemons,
+		plan.Nodes[0].Mirror, plan.Nodes[len(plan.Nodes)-1].Mirror)
+	c, err := cluster.Start(ctx, cluster.Config{Plan: plan, Bin: d.bin, Dir: d.dir, Registry: upstream})
 	if err != nil {
 		return err
 	}
+	defer c.Stop()
 	outcomes, err := d.pullAll(ctx, c)
 	if err != nil {
 		return err
@@ -94,14 +96,14 @@ func (d *demo) prepare(ctx context.Context) (upstream string, err error) {
 }
 
 // pullAll pulls the image through every node's mirror at the same moment.
-func (d *demo) pullAll(ctx context.Context, c *cluster) ([]outcome, error) {
+func (d *demo) pullAll(ctx context.Context, c *cluster.Cluster) ([]outcome, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	c.watch(ctx, cancel)
+	c.Watch(ctx, cancel)
 
-	pulls := make([]*pull, len(c.nodes))
+	pulls := make([]*pull, len(c.Nodes))
 	g := errgroup.Group{}
-	for i, n := range c.nodes {
+	for i, n := range c.Nodes {
 		ref, err := d.through(n)
 		if err != nil {
 			return nil, err
@@ -109,7 +111,7 @@ func (d *demo) pullAll(ctx context.Context, c *cluster) ([]outcome, error) {
 		pulls[i] = &pull{}
 		g.Go(func() error {
 			if err := pulls[i].run(ctx, ref); err != nil {
-				err = fmt.Errorf("%s: %w", n.name, err)
+				err = fmt.Errorf("%s: %w", n.Name, err)
 				cancel(err)
 				return err
 			}
@@ -120,7 +122,7 @@ func (d *demo) pullAll(ctx context.Context, c *cluster) ([]outcome, error) {
 	viewed := make(chan struct{})
 	go func() {
 		defer close(viewed)
-		(&view{w: d.w, terminal: d.terminal, nodes: c.nodes, pulls: pulls, origin: d.origin}).run(viewCtx)
+		(&view{w: d.w, terminal: d.terminal, nodes: c.Nodes, pulls: pulls, origin: d.origin}).run(viewCtx)
 	}()
 	err := g.Wait()
 	stopView()
@@ -128,11 +130,11 @@ func (d *demo) pullAll(ctx context.Context, c *cluster) ([]outcome, error) {
 	if err != nil {
 		return nil, context.Cause(ctx)
 	}
-	outcomes := make([]outcome, len(c.nodes))
-	for i, n := range c.nodes {
-		s, err := readShares(ctx, n.admin)
+	outcomes := make([]outcome, len(c.Nodes))
+	for i, n := range c.Nodes {
+		s, err := n.Shares(ctx)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", n.name, err)
+			return nil, fmt.Errorf("%s: %w", n.Name, err)
 		}
 		outcomes[i] = outcome{node: n, pull: pulls[i], shares: s}
 	}
@@ -140,8 +142,8 @@ func (d *demo) pullAll(ctx context.Context, c *cluster) ([]outcome, error) {
 }
 
 // through is the image's name at a node's mirror.
-func (d *demo) through(n node) (name.Reference, error) {
-	repository, err := name.NewRepository(n.mirror+"/"+d.source.Context().RepositoryStr(), name.Insecure)
+func (d *demo) through(n cluster.Node) (name.Reference, error) {
+	repository, err := name.NewRepository(n.Mirror+"/"+d.source.Context().RepositoryStr(), name.Insecure)
 	if err != nil {
 		return nil, err
 	}
@@ -162,11 +164,11 @@ func (d *demo) conclude(outcomes []outcome) error {
 	var all, fromPeers int64
 	for _, o := range outcomes {
 		if want := d.digest; want != (v1.Hash{}) && o.pull.digest != want || o.pull.digest != first.digest {
-			return fmt.Errorf("%s got the manifest %s, want %s", o.node.name, o.pull.digest, first.digest)
+			return fmt.Errorf("%s got the manifest %s, want %s", o.node.Name, o.pull.digest, first.digest)
 		}
 		slowest = max(slowest, time.Duration(o.pull.took.Load()))
 		all += o.pull.bytes.Load()
-		fromPeers += o.shares.peers
+		fromPeers += o.shares.Peers
 	}
 	fmt.Fprintf(d.w, "\nproved: %d clients pulled %d layers (%s) each in %.2f s; every one of %s matched its sha256; %s came from peers\n",
 		len(outcomes), first.layers.Load(), size(first.total.Load()), slowest.Seconds(), size(all), percent(fromPeers, all))
@@ -185,13 +187,13 @@ func (d *demo) conclude(outcomes []outcome) error {
 }
 
 // inviteToLook says what is there to see.
-func (d *demo) inviteToLook(c *cluster) {
+func (d *demo) inviteToLook(c *cluster.Cluster) {
 	fmt.Fprintf(d.w, "\nall is still running; Ctrl-C stops it and removes %s\n", d.dir)
-	fmt.Fprintf(d.w, "  tasks      http://%s/api/v1/tasks\n  metrics    http://%s/metrics\n", c.supernode.admin, c.supernode.admin)
-	for _, n := range c.nodes {
-		fmt.Fprintf(d.w, "  %s     mirror http://%s  status http://%s/v1/status\n", n.name, n.mirror, n.admin)
+	fmt.Fprintf(d.w, "  tasks      http://%s/api/v1/tasks\n  metrics    http://%s/metrics\n", c.Supernode.Admin, c.Supernode.Admin)
+	for _, n := range c.Nodes {
+		fmt.Fprintf(d.w, "  %s     mirror http://%s  status http://%s/v1/status\n", n.Name, n.Mirror, n.Admin)
 	}
-	fmt.Fprintf(d.w, "  try        curl http://%s/v2/%s/manifests/%s\n", c.nodes[0].mirror, d.source.Context().RepositoryStr(), d.source.Identifier())
+	fmt.Fprintf(d.w, "  try        curl http://%s/v2/%s/manifests/%s\n", c.Nodes[0].Mirror, d.source.Context().RepositoryStr(), d.source.Identifier())
 }
 
 func sum(sizes []int64) (n int64) {

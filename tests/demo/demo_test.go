@@ -2,8 +2,6 @@ package main
 
 import (
 	"bytes"
-	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +10,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"go.uber.org/goleak"
+
+	"github.com/dragonfly-kube/dragonfly/tests/cluster"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -107,105 +107,15 @@ func TestAPullFailsOnAWrongByte(t *testing.T) {
 	}
 }
 
-func TestEveryAddressIsUsedOnce(t *testing.T) {
-	t.Parallel()
-	for _, own := range []bool{true, false} {
-		supernode, nodes := plan(5, "/tmp/x", own)
-		seen := map[string]string{}
-		for _, n := range append(nodes, supernode) {
-			for addr, use := range n.addrs() {
-				if before, ok := seen[addr]; ok {
-					t.Errorf("own %v: %s is %s's %s and %s", own, addr, n.name, use, before)
-				}
-				seen[addr] = n.name
-			}
-		}
-		if len(seen) != 5*3+2 {
-			t.Errorf("own %v: %d addresses, want 17: %v", own, len(seen), seen)
-		}
-	}
-}
-
-func TestATakenPortIsNamed(t *testing.T) {
-	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	addr := l.Addr().String()
-	err = checkFree(t.Context(), node{name: "node 3", mirror: addr})
-	if err == nil || !strings.Contains(err.Error(), addr+", the mirror address of node 3, is taken") {
-		t.Errorf("checkFree = %v, want the address, its use and the node", err)
-	}
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := checkFree(t.Context(), node{name: "node 3", mirror: addr}); err != nil {
-		t.Errorf("checkFree of a free address = %v", err)
-	}
-}
-
-func TestAProcessThatEndsIsTold(t *testing.T) {
-	t.Parallel()
-	p, err := start(t.Context(), "node 1", "/bin/sh", filepath.Join(t.TempDir(), "n"), "-c", "echo no such flag; exit 3")
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = p.ready(t.Context(), "http://127.0.0.1:1/readyz")
-	if err == nil || !strings.Contains(err.Error(), "exit status 3") || !strings.Contains(err.Error(), "no such flag") {
-		t.Errorf("ready = %v, want the exit status and the end of the log", err)
-	}
-}
-
-func TestAProcessIsStopped(t *testing.T) {
-	t.Parallel()
-	p, err := start(t.Context(), "node 1", "/bin/sh", filepath.Join(t.TempDir(), "n"), "-c", "exec sleep 600")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.stop()
-	select {
-	case <-p.ended:
-	default:
-		t.Error("stop came back before the process had ended")
-	}
-}
-
-func TestListenersAreRead(t *testing.T) {
-	t.Parallel()
-	const tail = " 00000000:00000000 00:00000000 00000000     0        0 4242 1 0000000000000000 100 0 0 10 0"
-	tests := map[string]struct {
-		line, addr, want string
-	}{
-		"its very address":   {"   0: 0B00007F:FDE9 00000000:0000 0A" + tail, "127.0.0.11:65001", "4242"},
-		"every address":      {"   0: 00000000:FDE9 00000000:0000 0A" + tail, "127.0.0.11:65001", "4242"},
-		"every IPv6 address": {"   0: 00000000000000000000000000000000:FDE9 00000000000000000000000000000000:0000 0A" + tail, "127.0.0.11:65001", "4242"},
-		"another address":    {"   0: 0C00007F:FDE9 00000000:0000 0A" + tail, "127.0.0.11:65001", ""},
-		"another port":       {"   0: 0B00007F:FDEA 00000000:0000 0A" + tail, "127.0.0.11:65001", ""},
-		"a connection":       {"   0: 0B00007F:FDE9 0B00007F:1234 01" + tail, "127.0.0.11:65001", ""},
-		"the heading":        {"  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode", "127.0.0.11:65001", ""},
-		"a line cut off":     {"   0: 0B00007F:FDE9", "127.0.0.11:65001", ""},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			if got := listener(tt.line, mustAddr(t, tt.addr)); got != tt.want {
-				t.Errorf("listener(%q, %s) = %q, want %q", tt.line, tt.addr, got, tt.want)
-			}
-		})
-	}
-}
-
 func TestTheTablesShowEveryNode(t *testing.T) {
 	t.Parallel()
 	p := &pull{}
 	p.total.Store(200 << 20)
 	p.bytes.Store(50 << 20)
 	p.took.Store(2e9)
-	n := node{name: "node 1", host: "127.0.0.11"}
+	n := cluster.Node{Name: "node 1", Host: "127.0.0.11"}
 	var live, plain, last bytes.Buffer
-	v := view{w: &live, nodes: []node{n}, pulls: []*pull{p}}
+	v := view{w: &live, nodes: []cluster.Node{n}, pulls: []*pull{p}}
 	v.draw()
 	v.draw()
 	if got := live.String(); !strings.Contains(got, "25 %") || !strings.Contains(got, "\x1b[1A") {
@@ -216,7 +126,7 @@ func TestTheTablesShowEveryNode(t *testing.T) {
 	if got := plain.String(); got != "node 1 25 %\n" {
 		t.Errorf("plain line %q", got)
 	}
-	if err := table(&last, []outcome{{node: n, pull: p, shares: shares{seed: 1 << 20, peers: 2 << 20, given: 3 << 20}}}); err != nil {
+	if err := table(&last, []outcome{{node: n, pull: p, shares: cluster.Shares{Seed: 1 << 20, Peers: 2 << 20, Given: 3 << 20}}}); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"node 1", "127.0.0.11", "2.00 s", "25 MiB/s", "1.0 MiB", "2.0 MiB", "3.0 MiB"} {
@@ -224,13 +134,4 @@ func TestTheTablesShowEveryNode(t *testing.T) {
 			t.Errorf("final table lacks %q:\n%s", want, last.String())
 		}
 	}
-}
-
-func mustAddr(t *testing.T, s string) netip.AddrPort {
-	t.Helper()
-	a, err := netip.ParseAddrPort(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a
 }

@@ -9,13 +9,15 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+
+	"github.com/dragonfly-kube/dragonfly/tests/cluster"
 )
 
 // view shows the pulls while they run: a table that is redrawn on a terminal, now and then a line anywhere else.
 type view struct {
 	w        io.Writer
 	terminal bool
-	nodes    []node
+	nodes    []cluster.Node
 	pulls    []*pull
 	origin   *origin // nil when the image comes from a registry elsewhere
 	drawn    int     // lines of the last table
@@ -53,7 +55,7 @@ func (v *view) draw() {
 	}
 	v.drawn = 0
 	for i, p := range v.pulls {
-		fmt.Fprintf(v.w, "%-8s %-12s %s %4s  %9s of %-9s %d layers\n", v.nodes[i].name, v.nodes[i].host,
+		fmt.Fprintf(v.w, "%-8s %-12s %s %4s  %9s of %-9s %d layers\n", v.nodes[i].Name, v.nodes[i].Host,
 			bar(p.bytes.Load(), p.total.Load(), 30), percent(p.bytes.Load(), p.total.Load()),
 			size(p.bytes.Load()), size(p.total.Load()), p.layers.Load())
 		v.drawn++
@@ -67,7 +69,7 @@ func (v *view) draw() {
 func (v *view) line() {
 	parts := make([]string, 0, len(v.pulls)+1)
 	for i, p := range v.pulls {
-		parts = append(parts, fmt.Sprintf("%s %s", v.nodes[i].name, percent(p.bytes.Load(), p.total.Load())))
+		parts = append(parts, fmt.Sprintf("%s %s", v.nodes[i].Name, percent(p.bytes.Load(), p.total.Load())))
 	}
 	if s := v.sent(); s != "" {
 		parts = append(parts, s)
@@ -102,9 +104,9 @@ func size(n int64) string { return humanize.IBytes(uint64(max(n, 0))) }
 
 // outcome is what one node did in the end.
 type outcome struct {
-	node   node
+	node   cluster.Node
 	pull   *pull
-	shares shares
+	shares cluster.Shares
 }
 
 // table prints the last word on every node.
@@ -113,9 +115,9 @@ func table(w io.Writer, outcomes []outcome) error {
 	fmt.Fprintln(t, "node\taddress\ttime\trate\tfirst byte\tfrom seed\tfrom peers\tfrom origin\tgiven\t")
 	for _, o := range outcomes {
 		took := time.Duration(o.pull.took.Load())
-		fmt.Fprintf(t, "%s\t%s\t%.2f s\t%s/s\t%d ms\t%s\t%s\t%s\t%s\t\n", o.node.name, o.node.host, took.Seconds(),
+		fmt.Fprintf(t, "%s\t%s\t%.2f s\t%s/s\t%d ms\t%s\t%s\t%s\t%s\t\n", o.node.Name, o.node.Host, took.Seconds(),
 			size(int64(float64(o.pull.bytes.Load())/max(took.Seconds(), 1e-9))), time.Duration(o.pull.firstByte.Load()).Milliseconds(),
-			size(o.shares.seed), size(o.shares.peers), size(o.shares.origin), size(o.shares.given))
+			size(o.shares.Seed), size(o.shares.Peers), size(o.shares.Origin), size(o.shares.Given))
 	}
 	return t.Flush()
 }

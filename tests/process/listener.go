@@ -1,4 +1,4 @@
-package main
+package process
 
 import (
 	"bufio"
@@ -9,10 +9,10 @@ import (
 	"strings"
 )
 
-// holder names the process that listens on addr, as " by dfdaemon (pid 7)", or "" where /proc does not tell.
-func holder(addr string) string {
+// Listener names the process that listens on an IPv4 address, as " by dfdaemon (pid 7)", or "" where /proc does not tell.
+func Listener(addr string) string {
 	want, err := netip.ParseAddrPort(addr)
-	if err != nil {
+	if err != nil || !want.Addr().Is4() {
 		return ""
 	}
 	inodes := map[string]bool{}
@@ -22,7 +22,7 @@ func holder(addr string) string {
 			continue
 		}
 		for lines := bufio.NewScanner(f); lines.Scan(); {
-			if inode := listener(lines.Text(), want); inode != "" {
+			if inode := listenerInode(lines.Text(), want); inode != "" {
 				inodes["socket:["+inode+"]"] = true
 			}
 		}
@@ -39,8 +39,8 @@ func holder(addr string) string {
 	return ""
 }
 
-// listener returns the inode of a line of /proc/net/tcp or tcp6 (see proc(5)) that listens on want's port, at its address or at all.
-func listener(line string, want netip.AddrPort) string {
+// listenerInode returns the inode of a line of /proc/net/tcp or tcp6 (see proc(5)) that listens on want's port, at its address or at all.
+func listenerInode(line string, want netip.AddrPort) string {
 	const listening = "0A"
 	fields := strings.Fields(line)
 	if len(fields) < 10 || fields[3] != listening {
