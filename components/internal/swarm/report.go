@@ -1,0 +1,153 @@
+package swarm
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/bits-and-blooms/bitset"
+
+	"github.com/dragonfly-kube/dragonfly/components/api"
+)
+
+const (
+	// accusersToBar is how many different peers have to complain of a parent until nobody gets it any more: one liar is not enough.
+	accusersToBar = 2
+	// maxComplaints is how many complaints of one peer are heard. Whoever finds more parents bad has a problem of its own.
+	maxComplaints = 32
+)
+
+// Report takes what a peer did since its previous report. Errors: ErrUnknownPeer, ErrBadReport.
+func (s *Swarm) Report(id, name string, r *api.Report) error {
+	return s.with(id, name, func(t *task, p *peer) error {
+		if p.failed != nil && !r.Left {
+			return ErrUnknownPeer
+		}
+		s.metrics.bytes.WithLabelValues("seed").Add(float64(max(0, r.FromSeed)))
+		s.metrics.bytes.WithLabelValues("peers").Add(float64(max(0, r.FromPeers)))
+		s.metrics.bytes.WithLabelValues("origin").Add(float64(max(0, r.FromOrig)))
+		if err := t.sourced(p, r); err != nil {
+			return err
+		}
+		if r.Have != "" && !p.complete {
+			have, err := parseHave(r.Have, len(t.position))
+			if err != nil {
+				return err
+			}
+			t.setHave(p, have)
+		}
+		if r.Complete && t.told() {
+			t.setComplete(p)
+		}
+		for _, b := range r.Bad {
+			t.complain(p, b)
+		}
+		if r.SourceFailed != nil {
+			t.giveUp(p, r.SourceFailed)
+		}
+		if t.gone {
+			return nil
+		}
+		if r.Left {
+			t.leave(p)
+			return nil
+		}
+		t.provide()
+		return nil
+	})
+}
+
+// sourced takes what an elected peer read from the origin.
+func (t *task) sourced(p *peer, r *api.Report) error {
+	if r.Meta == nil && len(r.Pieces) == 0 {
+		return nil
+	}
+	if t.source != p {
+		return nil // another was elected meanwhile
+	}
+	if r.Meta != nil {
+		if err := t.setMeta(*r.Meta); err != nil {
+			return errors.Join(ErrBadReport, err)
+		}
+	}
+	for _, g := range r.Pieces {
+		if err := t.learn(g); err != nil {
+			return errors.Join(ErrBadReport, err)
+		}
+		t.adopted = true
+	}
+	if t.told() {
+		p.source, t.source = false, nil
+		t.supply.stop()
+		return nil
+	}
+	t.watchSource()
+	return nil
+}
+
+// giveUp takes a source's failure. INVALID, from anybody, says that the pieces' digests were right and the whole's was not: then the
+// digests that peers told are wrong.
+func (t *task) giveUp(p *peer, e *api.Error) {
+	if e.Code == api.CodeInvalid && t.adopted && !t.busy {
+		t.invalidate("the digests that peers told are wrong")
+		return
+	}
+	if t.source == p {
+		if t.down == nil {
+			t.down = &api.Error{Code: api.CodeOrigin, Message: "no peer can read the origin", Status: e.Status}
+		}
+		t.sourceFailed(p)
+	}
+}
+
+// complain cuts a child from a bad parent, and the parent from all when others said the same.
+func (t *task) complain(child *peer, b api.BadParent) {
+	switch b.Reason {
+	case api.ReasonDigest, api.ReasonSlow, api.ReasonUnreachable:
+	default:
+		return
+	}
+	t.s.metrics.complaints.WithLabelValues(b.Reason).Inc()
+	parent := t.peers[b.Peer]
+	if parent == nil || child.complaints >= maxComplaints || !t.mesh.Linked(child.id, parent.id) {
+		return
+	}
+	child.complaints++
+	t.mesh.Ban(child.id, parent.id)
+	t.s.hosts.strike(parent.host.ID)
+	if parent.accusers == nil {
+		parent.accusers = map[string]struct{}{}
+	}
+	if len(parent.accusers) < accusersToBar {
+		parent.accusers[child.host.ID] = struct{}{}
+	}
+	if len(parent.accusers) >= accusersToBar {
+		t.mesh.Bar(parent.id)
+	}
+	t.spreadParents()
+}
+
+// parseHave reads piece.FormatRanges's form of a set of pieces below count. Ranges have to ascend, so that the cost is bounded by
+// the text and count.
+func parseHave(text string, count int) (*bitset.BitSet, error) {
+	have := bitset.New(uint(count)) //nolint:gosec // a length
+	next := uint64(0)
+	for part := range strings.SplitSeq(text, ",") {
+		lo, hi, dash := strings.Cut(part, "-")
+		first, err := strconv.ParseUint(lo, 10, 32)
+		last := first
+		if err == nil && dash {
+			last, err = strconv.ParseUint(hi, 10, 32)
+		}
+		if err != nil || first < next || last < first || last >= uint64(min(count, math.MaxInt32)) { //nolint:gosec // a length
+			return nil, fmt.Errorf("%w: %.32q is no ascending range of the %d pieces known", ErrBadReport, part, count)
+		}
+		for i := first; i <= last; i++ {
+			have.Set(uint(i))
+		}
+		next = last + 1
+	}
+	return have, nil
+}
