@@ -54,6 +54,7 @@ type answer struct {
 	in      *capped
 	br      *bufio.Reader
 	request Request
+	body    io.Reader
 	bytes   int64
 }
 
@@ -107,6 +108,7 @@ func (a *answer) content(resp *http.Response) (Result, error) {
 			return Broken, fmt.Errorf("answer holds bytes %d+%d, asked for %d-%d", off, n, want, end-1)
 		}
 	}
+	a.body = resp.Body
 	a.in.left = n + maxHead // what is buffered ahead included
 	for i := first; n > 0; i++ {
 		_, size := layout.Range(i)
@@ -170,7 +172,7 @@ func (a *answer) copy(w io.Writer, size int64) error {
 	defer buffers.Put(buf)
 	for size > 0 {
 		_ = a.conn.SetReadDeadline(time.Now().Add(bodyTimeout))
-		n, err := a.br.Read(buf[:min(size, int64(len(buf)))])
+		n, err := a.body.Read(buf[:min(size, int64(len(buf)))])
 		if err != nil && n == 0 {
 			return err
 		}

@@ -1,0 +1,288 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+
+	"github.com/dragonfly-kube/dragonfly/components/api"
+	"github.com/dragonfly-kube/dragonfly/components/internal/origin"
+	"github.com/dragonfly-kube/dragonfly/components/internal/piece"
+	"github.com/dragonfly-kube/dragonfly/components/internal/scheduler"
+	"github.com/dragonfly-kube/dragonfly/components/internal/store"
+	"github.com/dragonfly-kube/dragonfly/components/internal/upload"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// content returns n bytes that depend on seed only.
+func content(seed uint64, n int) []byte {
+	b := make([]byte, n)
+	r := rand.NewChaCha8([32]byte{byte(seed)})
+	_, _ = r.Read(b)
+	return b
+}
+
+// fakeSupernode is a control plane in memory with a real piece server that holds all content: every peer of a task is every
+// other's parent.
+type fakeSupernode struct {
+	t     *testing.T
+	body  []byte
+	id    string
+	meta  api.Meta
+	seed  *httptest.Server
+	store store.Store
+
+	mu       sync.Mutex // guards the fields below
+	fresh    scheduler.Fresh
+	pieces   []api.Piece
+	peers    []api.Parent
+	changed  chan struct{} // closed and replaced when peers or gone change
+	gone     bool          // answers nothing any more
+	frozen   bool          // takes calls and never answers
+	noSeed   bool          // does not offer itself as parent
+	reports  []api.Report
+	register int
+}
+
+func newSupernode(t *testing.T, body []byte) *fakeSupernode {
+	t.Helper()
+	s := &fakeSupernode{t: t, body: body, id: digest.FromBytes(body).Encoded(), store: store.NewMemory(), changed: make(chan struct{})}
+	l := piece.NewLayout(int64(len(body)))
+	s.meta = api.Meta{Length: l.Length, PieceSize: l.Size, Header: map[string]string{"Content-Type": "application/test"}, Public: true}
+	task, err := s.store.Create(s.id, s.meta)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer task.Release()
+	for i := range l.Count() {
+		off, n := l.Range(i)
+		d := put(t, task, i, body[off:off+n])
+		s.pieces = append(s.pieces, api.Piece{Index: i, SHA256: d[:]})
+		s.fresh.Ready(i)
+	}
+	if err := task.Complete(); err != nil {
+		t.Fatal(err)
+	}
+	up := upload.New(upload.Config{}, upload.Deps{Store: s.store, Picker: s, Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
+	s.seed = httptest.NewServer(up)
+	t.Cleanup(s.seed.Close)
+	return s
+}
+
+func put(t *testing.T, task store.Task, i int, b []byte) piece.Digest {
+	t.Helper()
+	w, err := task.Writer(i, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(b); err != nil {
+		t.Fatal(err)
+	}
+	d, err := w.Commit()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// Pick implements upload.Picker.
+func (s *fakeSupernode) Pick(_ context.Context, _, _ string, limit int64) (off, n int64, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := piece.Layout{Length: s.meta.Length, Size: s.meta.PieceSize}
+	first, count, ok := s.fresh.Take(l, limit)
+	if !ok {
+		return 0, 0, upload.ErrNothingFresh
+	}
+	off, _ = l.Range(first)
+	last, ln := l.Range(first + count - 1)
+	return off, last + ln - off, nil
+}
+
+// Return implements upload.Picker.
+func (s *fakeSupernode) Return(string, int64, int64) {}
+
+// set changes the supernode's state and wakes its streams.
+func (s *fakeSupernode) set(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f()
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+func (s *fakeSupernode) Configured() bool { return true }
+
+var errGone = errors.New("no supernode")
+
+func (s *fakeSupernode) Register(ctx context.Context, task string, req api.RegisterRequest) (Session, *api.Update, error) {
+	s.mu.Lock()
+	s.register++
+	gone, frozen := s.gone, s.frozen
+	s.mu.Unlock()
+	if frozen {
+		ctx, cancel := context.WithTimeout(ctx, 900*time.Millisecond)
+		defer cancel()
+		<-ctx.Done()
+		return nil, nil, errGone
+	}
+	if gone || task != s.id {
+		return nil, nil, errGone
+	}
+	s.set(func() {
+		for _, p := range s.peers {
+			if p.Peer == req.Peer {
+				return
+			}
+		}
+		s.peers = append(s.peers, api.Parent{Peer: req.Peer, Addrs: req.Host.Addrs})
+	})
+	u := s.update()
+	u.Meta, u.Pieces, u.Seq, u.Complete = &s.meta, s.pieces, len(s.pieces), true
+	return &fakeSession{s}, u, nil
+}
+
+func (s *fakeSupernode) update() *api.Update {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u := &api.Update{Parents: append([]api.Parent{}, s.peers...)}
+	if !s.noSeed {
+		u.Parents = append(u.Parents, api.Parent{Peer: "seed", Addrs: []string{strings.TrimPrefix(s.seed.URL, "http://")}, Seed: true})
+	}
+	return u
+}
+
+type fakeSession struct{ s *fakeSupernode }
+
+func (f *fakeSession) Events(ctx context.Context, _ int, hear func(*api.Update)) error {
+	for {
+		f.s.mu.Lock()
+		gone, frozen, changed := f.s.gone, f.s.frozen, f.s.changed
+		f.s.mu.Unlock()
+		if gone {
+			return errGone
+		}
+		if frozen {
+			t := time.NewTimer(1500 * time.Millisecond)
+			defer t.Stop()
+			select {
+			case <-t.C:
+				return errGone
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		hear(f.s.update())
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (f *fakeSession) Report(_ context.Context, r api.Report) error {
+	f.s.mu.Lock()
+	defer f.s.mu.Unlock()
+	f.s.reports = append(f.s.reports, r)
+	return nil
+}
+
+func (f *fakeSession) Supernode() string { return "fake" }
+
+// testPeer is a peer with a real piece server.
+type testPeer struct {
+	*Manager
+	store  store.Store
+	server *httptest.Server
+}
+
+type peerOption func(*Config, *Deps)
+
+func newPeer(t *testing.T, name string, s Supernodes, o Origin, opts ...peerOption) *testPeer {
+	t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	if testing.Verbose() {
+		log = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})).With("peer", name)
+	}
+	reg := prometheus.NewRegistry()
+	p := &testPeer{store: store.NewMemory()}
+	up := upload.New(upload.Config{}, upload.Deps{Store: p.store, Log: log, Registerer: reg})
+	p.server = httptest.NewServer(up)
+	cfg := Config{Host: api.Host{ID: name, Addrs: []string{strings.TrimPrefix(p.server.URL, "http://")}}, Seed: 1}
+	deps := Deps{Store: p.store, Supernodes: s, Origin: o, Log: log, Registerer: reg}
+	for _, opt := range opts {
+		opt(&cfg, &deps)
+	}
+	p.Manager = New(cfg, deps)
+	t.Cleanup(func() {
+		p.server.CloseClientConnections()
+		p.Close()
+		p.server.Close()
+	})
+	return p
+}
+
+// httpOrigin is a real origin server with the real client, which counts.
+type httpOrigin struct {
+	*origin.Client
+	server *httptest.Server
+	mu     sync.Mutex // guards gets
+	gets   int
+}
+
+func newOrigin(t *testing.T, body []byte) *httpOrigin {
+	t.Helper()
+	o := &httpOrigin{}
+	o.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		o.mu.Lock()
+		o.gets++
+		o.mu.Unlock()
+		w.Header().Set("Content-Type", "application/test")
+		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(string(body)))
+	}))
+	var err error
+	if o.Client, err = origin.New(origin.Config{}, slog.New(slog.DiscardHandler), prometheus.NewRegistry()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		o.Client.Close()
+		o.server.Close()
+	})
+	return o
+}
+
+func (o *httpOrigin) count() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.gets
+}
+
+func spec(s *fakeSupernode, o *httpOrigin) Spec {
+	sp := Spec{ID: s.id, Digest: digest.FromBytes(s.body)}
+	if o != nil {
+		sp.URL = o.server.URL
+	}
+	return sp
+}
+
+func names(n int) []string {
+	var all []string
+	for i := range n {
+		all = append(all, fmt.Sprintf("peer-%02d", i))
+	}
+	return all
+}
