@@ -20,6 +20,8 @@ type Config struct {
 	Bin string
 	// Dir is for the shared files: the cluster secret and an empty configuration.
 	Dir string
+	// Logs is the folder for the programs' logs, one file for each.
+	Logs string
 	// Registry is the URL that the dfdaemons mirror.
 	Registry string
 	// DaemonArgs are further arguments of every dfdaemon.
@@ -95,7 +97,7 @@ func (c *Cluster) run(n Node, program string, args []string) error {
 		return fmt.Errorf("start %s: %w", n.Name, err)
 	}
 	p, err := process.Start(process.Spec{
-		Name: n.Name, Program: filepath.Join(c.Bin, program), Args: args, Log: n.Dir + ".log", Unset: []string{"DRAGONFLY_"},
+		Name: n.Name, Program: filepath.Join(c.Bin, program), Args: args, Log: filepath.Join(c.Logs, filepath.Base(n.Dir)+".log"), Unset: []string{"DRAGONFLY_"},
 	})
 	if err != nil {
 		return err
@@ -111,7 +113,9 @@ func (c *Cluster) Watch(ctx context.Context, cancel context.CancelCauseFunc) {
 			select {
 			case <-ctx.Done():
 			case <-p.Ended():
-				cancel(p.Died())
+				if ctx.Err() == nil {
+					cancel(p.Died())
+				}
 			}
 		}()
 	}

@@ -22,7 +22,7 @@ type Node struct {
 	Peer   string // dfdaemon: pieces for others
 	Admin  string // dfdaemon: status and metrics; supernode: control plane
 	Pieces string // supernode: pieces
-	Dir    string // its data; its log is Dir + ".log"
+	Dir    string // its data
 }
 
 // Addrs are all addresses the node listens on, each with what it is for.

@@ -46,7 +46,7 @@ func (d *demo) run(ctx context.Context) error {
 	}
 	fmt.Fprintf(d.w, "starting one supernode on %s and %d dfdaemons on %s to %s\n", plan.Supernode.Admin, d.daemons,
 		plan.Nodes[0].Mirror, plan.Nodes[len(plan.Nodes)-1].Mirror)
-	c, err := cluster.Start(ctx, cluster.Config{Plan: plan, Bin: d.bin, Dir: d.dir, Registry: upstream})
+	c, err := cluster.Start(ctx, cluster.Config{Plan: plan, Bin: d.bin, Dir: d.dir, Logs: d.dir, Registry: upstream})
 	if err != nil {
 		return err
 	}
