@@ -14,16 +14,29 @@ func (m *Mesh) fill(n *node, want int) {
 		}
 		return
 	}
-	near := m.places[n.Place]
-	if near != nil {
-		m.draw(n, near, want-farDegree, nil)
+	here := m.places[n.Place]
+	elsewhere := func(v *node) bool { return v.Place != n.Place }
+	m.draw(n, &here.room, want-farDegree, nil)
+	far := min(want, len(n.edges)+max(0, farDegree-n.far()))
+	if len(m.places) > 1 {
+		m.draw(n, &m.room, far, elsewhere)
+		m.split(n, &m.all, far, elsewhere)
 	}
-	m.draw(n, &m.room, min(want, len(n.edges)+farDegree), func(v *node) bool { return v.Place != n.Place })
-	if near != nil {
-		m.draw(n, near, want, nil)
-	}
+	m.draw(n, &here.room, want, nil)
+	m.split(n, &here.all, want, nil)
 	m.draw(n, &m.room, want, nil)
-	m.split(n, want)
+	m.split(n, &m.all, want, nil)
+}
+
+// far is the number of neighbours in other places.
+func (n *node) far() int {
+	count := 0
+	for _, v := range n.edges {
+		if v.Place != n.Place {
+			count++
+		}
+	}
+	return count
 }
 
 // refill gives n new neighbours when it has too few parents left.
@@ -82,18 +95,19 @@ func (m *Mesh) fits(n, v *node) bool {
 	return n != v && useful(n, v) && !n.bans(v) && !n.linked(v)
 }
 
-// split makes room where all are full: it puts n into the middle of existing edges. Degrees of the others stay as they are, and so
-// does connectedness.
-func (m *Mesh) split(n *node, want int) {
-	if n.Complete {
+// split makes room where all are full: it puts n into the middle of edges of nodes of p that pass ok, until n has want neighbours or no
+// place for two more. Degrees of the others stay as they are, and so does connectedness. Next to a near node, the graph has one
+// near edge more afterwards and as many far ones as before.
+func (m *Mesh) split(n *node, p *pool, want int, ok func(*node) bool) {
+	if n.Complete || len(p.nodes) == 0 {
 		return
 	}
 	for range oversample * want {
 		if len(n.edges)+2 > want {
 			return
 		}
-		u := m.all.nodes[m.rng.IntN(len(m.all.nodes))]
-		if len(u.edges) == 0 || !m.fits(n, u) {
+		u := p.nodes[m.rng.IntN(len(p.nodes))]
+		if len(u.edges) == 0 || !m.fits(n, u) || ok != nil && !ok(u) {
 			continue
 		}
 		v := u.edges[m.rng.IntN(len(u.edges))]

@@ -13,8 +13,8 @@ const (
 	MinDegree = 8
 	// wantDegree is what a peer is given when it joins; the rest up to MaxDegree is room for those who join later.
 	wantDegree = 12
-	// farDegree of them are in other places, so that the graph stays connected across zones.
-	farDegree = 4
+	// farDegree of them are in other places, so that the graph stays connected across zones. Those who join later add as many.
+	farDegree = 2
 )
 
 // Peer describes a peer to the scheduler.
@@ -34,10 +34,13 @@ type Mesh struct {
 	rng     *rand.Rand
 	nodes   map[string]*node
 	all     pool
-	room    pool             // of all, those with room for a neighbour
-	places  map[string]*pool // room, by place
+	room    pool // of all, those with room for a neighbour
+	places  map[string]*neighbourhood
 	changed map[*node]struct{}
 }
+
+// neighbourhood is who stands in one place.
+type neighbourhood struct{ all, room pool }
 
 type node struct {
 	Peer
@@ -45,7 +48,7 @@ type node struct {
 	banned map[string]struct{} // peers never to be linked to again
 	// barred peers are nobody's parent; they still have parents.
 	barred bool
-	slot   [3]int32 // position in all, room, places[Place], counted from one; 0 when not in
+	slot   [4]int32 // position in each pool, counted from one; 0 when not in
 }
 
 // NewMesh returns an empty mesh that draws from rng.
@@ -53,9 +56,9 @@ func NewMesh(rng *rand.Rand) *Mesh {
 	return &Mesh{
 		rng:     rng,
 		nodes:   map[string]*node{},
-		all:     pool{slot: 0},
-		room:    pool{slot: 1},
-		places:  map[string]*pool{},
+		all:     pool{slot: inAll},
+		room:    pool{slot: inRoom},
+		places:  map[string]*neighbourhood{},
 		changed: map[*node]struct{}{},
 	}
 }
@@ -74,6 +77,12 @@ func (m *Mesh) Join(p Peer) {
 	n := &node{Peer: p}
 	m.nodes[p.ID] = n
 	m.all.add(n)
+	here := m.places[n.Place]
+	if here == nil {
+		here = &neighbourhood{all: pool{slot: inPlace}, room: pool{slot: inPlaceRoom}}
+		m.places[n.Place] = here
+	}
+	here.all.add(n)
 	m.track(n)
 	m.changed[n] = struct{}{}
 	m.fill(n, wantDegree)
@@ -92,8 +101,12 @@ func (m *Mesh) Leave(id string) {
 		m.track(v)
 		m.changed[v] = struct{}{}
 	}
-	m.all.remove(n)
 	m.untrack(n)
+	m.all.remove(n)
+	here := m.places[n.Place]
+	if here.all.remove(n); len(here.all.nodes) == 0 {
+		delete(m.places, n.Place)
+	}
 	delete(m.nodes, id)
 	delete(m.changed, n)
 	for _, v := range left {
@@ -101,7 +114,7 @@ func (m *Mesh) Leave(id string) {
 	}
 }
 
-// Complete marks a peer as one that needs no parents any more. Its edges to other complete peers go, so that they have room for
+// Complete marks a peer as one that needs no parents any more. Its edges to those who can't use it go, so that there is room for
 // those in need.
 func (m *Mesh) Complete(id string) {
 	n := m.nodes[id]
@@ -110,7 +123,7 @@ func (m *Mesh) Complete(id string) {
 	}
 	n.Complete = true
 	for _, v := range append([]*node(nil), n.edges...) {
-		if v.Complete {
+		if !useful(n, v) {
 			m.unlink(n, v)
 		}
 	}
@@ -202,27 +215,16 @@ func (m *Mesh) track(n *node) {
 		m.untrack(n)
 		return
 	}
-	if n.slot[1] != 0 {
-		return
+	if n.slot[inRoom] == 0 {
+		m.room.add(n)
+		m.places[n.Place].room.add(n)
 	}
-	m.room.add(n)
-	p := m.places[n.Place]
-	if p == nil {
-		p = &pool{slot: 2}
-		m.places[n.Place] = p
-	}
-	p.add(n)
 }
 
 func (m *Mesh) untrack(n *node) {
-	if n.slot[1] == 0 {
-		return
-	}
-	m.room.remove(n)
-	p := m.places[n.Place]
-	p.remove(n)
-	if len(p.nodes) == 0 {
-		delete(m.places, n.Place)
+	if n.slot[inRoom] != 0 {
+		m.room.remove(n)
+		m.places[n.Place].room.remove(n)
 	}
 }
 
@@ -268,6 +270,14 @@ func (n *node) bans(v *node) bool {
 func useful(a, b *node) bool {
 	return !a.Complete && !b.barred || !b.Complete && !a.barred
 }
+
+// Pools that a node may be in.
+const (
+	inAll = iota
+	inRoom
+	inPlace
+	inPlaceRoom
+)
 
 // pool is a set of nodes with O(1) add, remove and random choice.
 type pool struct {
