@@ -72,8 +72,14 @@ func (d *duration) Set(text string) error {
 	*d = duration(parsed)
 	return nil
 }
-func (d *duration) String() string { return time.Duration(*d).String() }
-func (*duration) Type() string     { return "duration" }
+
+func (d *duration) String() string {
+	if *d == 0 {
+		return "0" // as for a size, and so that --help leaves it out
+	}
+	return time.Duration(*d).String()
+}
+func (*duration) Type() string { return "duration" }
 
 // sizeText has no comma, unlike humanize's: "1,5GiB" would be 15 GiB.
 var sizeText = regexp.MustCompile(`^([0-9]{1,19}(?:\.[0-9]{1,9})?) ?([KkMmGgTtPpEe]?)(i?[Bb])?$`)
