@@ -74,7 +74,7 @@ cover: ## Run the tests with coverage: total on the terminal, lines in bin/cover
 
 .PHONY: e2e-clients
 e2e-clients: build ## Pull with Docker, containerd, skopeo and crane from a real registry (Linux, root)
-	go test -tags e2e -count=1 -v -timeout 20m ./tests/e2e/clients
+	go run ./tests/gotest -tags e2e -count=1 -v -timeout 20m ./tests/e2e/clients
 
 .PHONY: ci
 ci: ## Run everything that CI runs

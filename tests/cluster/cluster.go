@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -61,9 +62,10 @@ func (c *Cluster) start(ctx context.Context) error {
 		return err
 	}
 	for _, n := range c.Nodes {
+		_, port, _ := net.SplitHostPort(n.Mirror)
 		args := []string{
 			"--data-dir", n.Dir, "--registry", c.Registry, "--supernode", c.Supernode.Admin,
-			"--mirror-addr", n.Mirror, "--peer-addr", n.Peer, "--admin-addr", n.Admin, "--advertise-addr", n.Host,
+			"--bind", n.Host, "--port", port, "--peer-addr", n.Peer, "--admin-addr", n.Admin, "--advertise-addr", n.Host,
 			"--socket", filepath.Join(n.Dir, "dfdaemon.sock"),
 		}
 		if err := c.run(n, "dfdaemon", slices.Concat(common, args, c.DaemonArgs)); err != nil {

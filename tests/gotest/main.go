@@ -1,5 +1,6 @@
-// Command gotest runs `go test` with the arguments given, passes its output on as it is, and ends with one line that says
-// how many tests in how many packages passed, failed and were skipped. Its exit code is that of go test.
+// Command gotest runs `go test` with the arguments given, passes its output on (as go test does: what passing tests print only with
+// -v), and ends with one line that says how many tests in how many packages passed, failed and were skipped. Its exit code is that
+// of go test.
 package main
 
 import (
@@ -12,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -43,6 +45,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (int, err
 		return 1, err
 	}
 	s := newSummary(stdout)
+	s.verbose = slices.Contains(args, "-v")
 	readErr := s.read(out)
 	waitErr := cmd.Wait()
 	s.print(args, time.Since(start))
@@ -72,6 +75,7 @@ type event struct {
 // summary counts the events and keeps the output of a test until it is known whether the test failed.
 type summary struct {
 	w        io.Writer
+	verbose  bool
 	held     map[string]*strings.Builder // by package and test
 	packages map[string]int              // tests that failed, by package with at least one test
 	passed   int
@@ -119,10 +123,10 @@ func (s *summary) line(line string) {
 	}
 }
 
-// output passes a package's result lines on at once and holds back what a test prints. A line of the package itself that is
+// output passes everything on when it is wanted. Else it passes a package's result lines on at once and holds back what a test prints. A line of the package itself that is
 // neither ("PASS", a panic, a log) is held as well: it matters only when the package fails.
 func (s *summary) output(key string, e event) {
-	if e.Test == "" && (strings.HasPrefix(e.Output, "ok  ") || strings.HasPrefix(e.Output, "FAIL\t")) {
+	if s.verbose || e.Test == "" && (strings.HasPrefix(e.Output, "ok  ") || strings.HasPrefix(e.Output, "FAIL\t")) {
 		fmt.Fprint(s.w, e.Output)
 		return
 	}
@@ -158,10 +162,8 @@ func (s *summary) end(key string, e event) {
 
 func (s *summary) print(args []string, took time.Duration) {
 	how := ""
-	for _, a := range args {
-		if a == "-race" {
-			how = " under the race detector"
-		}
+	if slices.Contains(args, "-race") {
+		how = " under the race detector"
 	}
 	fmt.Fprintf(s.w, "\n%d packages tested%s in %s:\n", len(s.packages), how, took.Round(time.Second))
 	fmt.Fprintf(s.w, "%d passed, %d failed, %d skipped\n", s.passed, s.failed, s.skipped)
