@@ -25,7 +25,7 @@ func (ct *content) try(ctx context.Context, off, end int64) (*answer, error) {
 	if resp.StatusCode == http.StatusRequestedRangeNotSatisfiable {
 		resp.Body.Close()
 		cr, err := parseContentRange(resp.Header.Get("Content-Range"))
-		if err == nil && off > 0 && cr.total == off && end < 0 {
+		if err == nil && off > 0 && cr.total == off {
 			return nil, ct.learn(Info{Length: off, Ranges: true, Header: http.Header{}})
 		}
 		if err == nil && cr.total >= 0 && cr.total <= off && off > 0 {

@@ -2,6 +2,8 @@ package origin
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -51,6 +53,8 @@ func (c *Client) send(ctx context.Context, req *http.Request) (*http.Response, e
 	}
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
+	} else if rec, ok := errors.AsType[tls.RecordHeaderError](err); ok && string(rec.RecordHeader[:]) == "HTTP/" {
+		err = http.ErrSchemeMismatch // as net/http's own client says, and more to the point
 	}
 	return nil, fmt.Errorf("%s %s: %w", req.Method, redact(req.URL), err)
 }

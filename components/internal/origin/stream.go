@@ -106,9 +106,11 @@ func (s *stream) open() error {
 		switch {
 		case err != nil:
 			s.failed(err)
-		case a == nil: // the content ends here
+		case a == nil && (s.clamp || s.end < 0):
 			s.end = s.off
 			return nil
+		case a == nil:
+			s.err = fmt.Errorf("%w: it has %d bytes, %d were asked for", ErrChanged, s.off, s.end)
 		default:
 			s.use(a)
 		}

@@ -35,10 +35,7 @@ func newTransports(cfg Config) (*transports, error) {
 		return nil, err
 	}
 	env := httpproxy.FromEnvironment() // read at each New, and like the standard library's it leaves out loopback
-	proxies, err := proxies(env)
-	if err != nil {
-		return nil, err
-	}
+	proxies := proxies(env)
 	t := &transports{other: &site{Transport: newTransport(cfg, tlsConfig(roots), env, proxies)}, sites: map[string]*site{}}
 	for host, r := range cfg.Registries {
 		own, err := rootsWith(roots, r.CAFile)
@@ -125,20 +122,17 @@ func newTransport(cfg Config, conf *tls.Config, env *httpproxy.Config, proxies [
 	}
 }
 
-// proxies lists the "host:port" of the environment's proxies: the operator chose them, CheckAddr has no say.
-func proxies(env *httpproxy.Config) ([]string, error) {
+// proxies lists the "host:port" of the environment's proxies: the operator chose them, CheckAddr has no say. As in the standard library one that
+// is no URL counts as none.
+func proxies(env *httpproxy.Config) []string {
 	all := (&httpproxy.Config{HTTPProxy: env.HTTPProxy, HTTPSProxy: env.HTTPSProxy}).ProxyFunc()
 	var addrs []string
 	for _, scheme := range []string{"http", "https"} {
-		u, err := all(&url.URL{Scheme: scheme, Host: "origin.invalid"})
-		if err != nil { // whose text may hold a password
-			return nil, fmt.Errorf("the environment's %s proxy is no URL", scheme)
-		}
-		if u != nil {
+		if u, err := all(&url.URL{Scheme: scheme, Host: "origin.invalid"}); err == nil && u != nil {
 			addrs = append(addrs, net.JoinHostPort(u.Hostname(), port(u)))
 		}
 	}
-	return addrs, nil
+	return addrs
 }
 
 func dialer(cfg Config, proxies []string) func(ctx context.Context, network, addr string) (net.Conn, error) {
