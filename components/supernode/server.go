@@ -68,9 +68,11 @@ func New(cfg Config, log *slog.Logger) (_ *Server, err error) {
 		return nil, err
 	}
 	if cfg.TLSCert != "" {
-		if s.tls, err = loadTLS(cfg.TLSCert, cfg.TLSKey); err != nil {
+		cert, err := loadCertificate(cfg.TLSCert, cfg.TLSKey, log)
+		if err != nil {
 			return nil, err
 		}
+		s.tls = cert.config()
 	}
 	if s.store, err = store.OpenDisk(cfg.DataDir, store.DiskConfig{Quota: cfg.DiskQuota, MinFree: cfg.DiskMinFree}, log, s.registry); err != nil {
 		return nil, err
@@ -97,24 +99,6 @@ func New(cfg Config, log *slog.Logger) (_ *Server, err error) {
 	return s, nil
 }
 
-// loadTLS reads the certificate again at each handshake, so that a renewed one needs no restart.
-func loadTLS(cert, key string) (*tls.Config, error) {
-	load := func() (*tls.Certificate, error) {
-		c, err := tls.LoadX509KeyPair(cert, key)
-		if err != nil {
-			return nil, fmt.Errorf("load the certificate of the control plane: %w", err)
-		}
-		return &c, nil
-	}
-	if _, err := load(); err != nil {
-		return nil, err
-	}
-	return &tls.Config{
-		MinVersion:     tls.VersionTLS12,
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return load() },
-	}, nil
-}
-
 // RegisterAddr is where the control plane listens.
 func (s *Server) RegisterAddr() net.Addr { return s.register.Addr() }
 
@@ -126,7 +110,7 @@ func (s *Server) DownloadAddr() net.Addr { return s.download.Addr() }
 func (s *Server) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	servers := s.servers()
+	servers := s.servers(ctx)
 	s.serving.Store(true)
 	s.log.Info("supernode serves", "register", s.RegisterAddr().String(), "download", s.DownloadAddr().String(),
 		"tls", s.tls != nil, "secret", s.keys != nil, "version", s.cfg.Version)
@@ -201,24 +185,25 @@ func (s *server) serve() error {
 
 // servers makes both. Each serves everything, so that a client that knows one port only works; with TLS, the plain one serves only
 // what needs no secrecy.
-func (s *Server) servers() []*server {
+func (s *Server) servers(ctx context.Context) []*server {
 	all := s.routes()
 	plain := all
 	if s.tls != nil {
 		plain = s.plainRoutes()
 	}
-	return []*server{s.newServer(s.register, all, s.tls), s.newServer(s.download, plain, nil)}
+	return []*server{s.newServer(ctx, s.register, all, s.tls), s.newServer(ctx, s.download, plain, nil)}
 }
 
 // newServer sets no ReadTimeout and no WriteTimeout: they would end event streams and long downloads. Handlers set deadlines of
-// their own.
-func (s *Server) newServer(l net.Listener, h *gin.Engine, t *tls.Config) *server {
+// their own. The end of ctx ends what waits in a handler, not bytes on their way.
+func (s *Server) newServer(ctx context.Context, l net.Listener, h *gin.Engine, t *tls.Config) *server {
 	srv := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
 		ConnContext:       upload.TuneConn,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
 		TLSConfig:         t,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}

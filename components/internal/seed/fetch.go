@@ -23,6 +23,12 @@ const rounds = 3
 // and, if the store then has the whole, the whole is verified and complete. The task stays pinned until Close. Errors: *Refused,
 // ErrInvalid, store.ErrNoSpace, ctx's, or whatever kept the origin from being read.
 func (s *Seed) Fetch(ctx context.Context, job Job, progress Progress) error {
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	start := time.Now()
 	err := s.fetch(ctx, job, progress)
 	if errors.Is(err, ErrInvalid) {

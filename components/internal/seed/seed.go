@@ -97,6 +97,9 @@ type Holding struct {
 	Complete bool // whole and verified
 }
 
+// maxFetches bounds the tasks that are fetched at once: each takes a few connections and buffers. Others wait.
+const maxFetches = 128
+
 // Deps are what a Seed works with.
 type Deps struct {
 	Store      store.Store
@@ -109,13 +112,14 @@ type Deps struct {
 type Seed struct {
 	Deps
 	metrics *metrics
-	mu      sync.Mutex // guards open
+	slots   chan struct{} // one for each fetch under way
+	mu      sync.Mutex    // guards open
 	open    map[string]store.Task
 }
 
 // New returns a seed over deps.
 func New(deps Deps) *Seed {
-	return &Seed{Deps: deps, metrics: newMetrics(deps.Registerer), open: map[string]store.Task{}}
+	return &Seed{Deps: deps, metrics: newMetrics(deps.Registerer), slots: make(chan struct{}, maxFetches), open: map[string]store.Task{}}
 }
 
 // Open pins what the store has of a task until Close, and tells what it is. The zero Holding means nothing.

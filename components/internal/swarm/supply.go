@@ -100,7 +100,7 @@ func (t *task) accessOf(o *api.Origin) *access {
 
 // provide sees to it that somebody brings what nobody has. It is called after every change that may leave a gap.
 func (t *task) provide() {
-	if t.gone || t.failed != nil || t.busy || t.source != nil || !t.hungry() || !t.lacks() {
+	if t.gone || t.failed != nil || t.busy || t.source != nil || !t.lacks() || !t.hungry() {
 		return
 	}
 	switch {

@@ -110,7 +110,7 @@ type Deps struct {
 	Seed       Seed
 	Manifests  Manifests
 	Keys       Keys
-	Rand       *rand.Rand // nil means a random one; used under a lock of its own
+	Rand       *rand.Rand // nil means a random one; used under Swarm.mu only
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 }

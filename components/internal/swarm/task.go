@@ -65,7 +65,7 @@ func newTask(s *Swarm, id string) *task {
 	}
 }
 
-// rand derives an own source for a task, so that tasks share no lock.
+// rand derives an own source for a task, so that tasks share no lock. Callers hold Swarm.mu.
 func (s *Swarm) rand() *rand.Rand {
 	return rand.New(rand.NewPCG(s.deps.Rand.Uint64(), s.deps.Rand.Uint64())) //nolint:gosec // neighbours need no secrecy
 }
