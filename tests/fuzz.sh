@@ -8,7 +8,7 @@ jobs=${FUZZJOBS:-2}
 
 targets=$(mktemp)
 trap 'rm -f "$targets"' EXIT
-# shellcheck disable=SC2086 # several packages are several words
+# shellcheck disable=SC2016,SC2086 # the template is go's; several packages are several words
 go list -f '{{$p := .}}{{range .TestGoFiles}}{{$p.ImportPath}} {{$p.Dir}}/{{.}}{{"\n"}}{{end}}{{range .XTestGoFiles}}{{$p.ImportPath}} {{$p.Dir}}/{{.}}{{"\n"}}{{end}}' $packages |
   while read -r package file; do
     [ -n "$file" ] || continue

@@ -123,8 +123,9 @@ func (s *summary) line(line string) {
 	}
 }
 
-// output passes everything on when it is wanted. Else it passes a package's result lines on at once and holds back what a test prints. A line of the package itself that is
-// neither ("PASS", a panic, a log) is held as well: it matters only when the package fails.
+// output passes everything on when it is wanted. Else it passes a package's result lines on at once and holds back what a test
+// prints. A line of the package itself that is neither ("PASS", a panic, a log) is held as well: it matters only when the package
+// fails.
 func (s *summary) output(key string, e event) {
 	if s.verbose || e.Test == "" && (strings.HasPrefix(e.Output, "ok  ") || strings.HasPrefix(e.Output, "FAIL\t")) {
 		fmt.Fprint(s.w, e.Output)

@@ -81,7 +81,7 @@ func setUp(t *testing.T) *env {
 			t.Fatalf("%s is missing: apt-get install docker.io containerd docker-registry skopeo", program)
 		}
 	}
-	dir, err := os.MkdirTemp("", "df-e2e-") // t.TempDir is too long a path for the engines' sockets
+	dir, err := os.MkdirTemp("", "df-e2e-") //nolint:usetesting // t.TempDir is too long a path for the engines' sockets
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +116,7 @@ func logFolder(t *testing.T) string {
 		}
 		return dir
 	}
-	dir, err := os.MkdirTemp("", "dragonfly-e2e-logs-")
+	dir, err := os.MkdirTemp("", "dragonfly-e2e-logs-") //nolint:usetesting // it stays when the test fails
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,6 +241,7 @@ func (e *env) checkFolder(t *testing.T, dir string) {
 
 // witness reads the registry's log: every layer left it once, whole, and small ones in one request.
 func (e *env) witness(t *testing.T, mark int64) {
+	t.Helper()
 	counts := e.registry.getsSince(t, mark)
 	var sent, size int64
 	for i, l := range e.layers {
