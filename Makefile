@@ -33,6 +33,20 @@ build: ## Build the programs into bin/, static
 	CGO_ENABLED=0 go build -p $(JOBS) -trimpath -ldflags '$(LDFLAGS)' -o bin/ $(addprefix ./cmd/,$(PROGRAMS))
 	@echo 'built $(PROGRAMS) $(VERSION) into bin/'
 
+# GOOS/GOARCH pairs that are released.
+PLATFORMS ?= linux/amd64 linux/arm64
+
+.PHONY: dist
+dist: ## Build release archives with checksums into dist/
+	rm -rf dist && mkdir -p dist
+	for platform in $(PLATFORMS); do \
+	  name=dragonfly-$(VERSION)-$${platform%/*}-$${platform#*/}; mkdir dist/$$name; \
+	  CGO_ENABLED=0 GOOS=$${platform%/*} GOARCH=$${platform#*/} go build -p $(JOBS) -trimpath -ldflags '$(LDFLAGS)' \
+	    -o dist/$$name/ $(addprefix ./cmd/,$(PROGRAMS)); \
+	  cp LICENSE README.md dist/$$name/; tar -C dist -czf dist/$$name.tar.gz $$name; rm -r dist/$$name; \
+	done
+	cd dist && sha256sum *.tar.gz > SHA256SUMS
+
 .PHONY: test
 test: need-gcc ## Run the unit, architecture and swarm tests with the race detector
 	go run ./tests/gotest -race -p $(JOBS) $(PKG)
@@ -82,4 +96,4 @@ ci: ## Run everything that CI runs
 
 .PHONY: clean
 clean: ## Remove what was built
-	rm -rf bin
+	rm -rf bin dist
