@@ -58,6 +58,7 @@ type Engine struct {
 	Origin    *origin.Client
 	Super     *superclient.Client
 	Transfers *transfer.Manager
+	Upload    *upload.Server
 	Host      api.Host
 
 	keys     *secret.Keyring
@@ -90,9 +91,9 @@ func New(cfg Config, log *slog.Logger, reg prometheus.Registerer) (e *Engine, er
 		return nil, err
 	}
 	cfg.Upload.Rate = cfg.UploadRate
-	up := upload.New(cfg.Upload, upload.Deps{Store: e.Store, Tickets: tickets(cfg.Keys), Log: log, Registerer: reg})
+	e.Upload = upload.New(cfg.Upload, upload.Deps{Store: e.Store, Tickets: tickets(cfg.Keys), Log: log, Registerer: reg})
 	e.server = &http.Server{
-		Handler:           up,
+		Handler:           e.Upload,
 		ConnContext:       upload.TuneConn,
 		ReadHeaderTimeout: 10 * time.Second, // a child writes its head in one packet
 		IdleTimeout:       5 * time.Minute,  // a parent that is busy elsewhere is asked again

@@ -147,7 +147,9 @@ func (d *download) Piece(parent string, i int, n int64, kept bool) {
 func (d *download) gained(from string, i int, n int64) {
 	d.moved = time.Now()
 	d.plan.Hold(i)
-	d.stats[slices.Index([]string{fromSeed, fromPeers, fromOrigin}, from)].Add(n)
+	k := slices.Index([]string{fromSeed, fromPeers, fromOrigin}, from)
+	d.stats[k].Add(n)
+	d.m.totals[k].Add(n)
 	d.m.metrics.bytes.WithLabelValues(from).Add(float64(n))
 	d.report.gained(from, n)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/dragonfly-kube/dragonfly/components/api"
 	"github.com/dragonfly-kube/dragonfly/components/internal/store"
@@ -15,6 +16,7 @@ type Manager struct {
 	cfg     Config
 	deps    Deps
 	metrics *metrics
+	totals  [3]atomic.Int64 // bytes by source: seed, peers, origin
 
 	mu     sync.Mutex // guards the fields below
 	tasks  map[string]*download
@@ -104,6 +106,11 @@ func (m *Manager) Running() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return len(m.tasks)
+}
+
+// Totals tells what all downloads together received so far.
+func (m *Manager) Totals() Stats {
+	return Stats{m.totals[0].Load(), m.totals[1].Load(), m.totals[2].Load()}
 }
 
 // Close ends all downloads and waits for them. What was verified stays in the store.

@@ -114,6 +114,7 @@ func (s *Server) send(w http.ResponseWriter, r *http.Request, t store.Task, want
 		_ = ctl.SetWriteDeadline(time.Now().Add(s.cfg.WriteStall))
 		sent, err := rd.Send(w, want.off, n)
 		s.metrics.bytes.Add(float64(sent))
+		s.sent.Add(sent)
 		if err != nil {
 			// net/http closes a connection whose body is short, which tells the child that this one is not whole.
 			return err

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -90,6 +91,7 @@ type Server struct {
 	picks   *gate // picks
 	streams streams
 	metrics *metrics
+	sent    atomic.Int64
 	mux     *http.ServeMux
 }
 
@@ -115,3 +117,6 @@ func New(cfg Config, deps Deps) *Server {
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
+
+// Sent is how much was sent so far, in bytes.
+func (s *Server) Sent() int64 { return s.sent.Load() }
