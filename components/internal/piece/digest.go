@@ -6,7 +6,7 @@ import (
 	"fmt"
 )
 
-// Digest is a piece's SHA-256. docs/architecture.md has the measurement behind the choice.
+// Digest is a piece's SHA-256. docs/decisions/piece-digest.md has the measurement behind the choice.
 type Digest [sha256.Size]byte
 
 // String is the digest in lower-case hexadecimal.

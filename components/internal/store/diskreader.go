@@ -1,23 +1,21 @@
 package store
 
 import (
-	"crypto/sha256"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
-
-	"github.com/dragonfly-kube/dragonfly/components/internal/piece"
+	"sync/atomic"
 )
 
 // sendRun bounds what is sent between two looks at which pieces are held, in bytes.
 const sendRun = 16 << 20
 
-// diskReader reads a task through an open file of its own, as sendfile uses the file's offset.
+// diskReader reads a task through an open file of its own, as sendfile uses the file's offset. It is a pin of its own.
 type diskReader struct {
-	task *diskTask
-	file *os.File
+	task   *diskTask
+	file   *os.File
+	closed atomic.Bool
 }
 
 // Reader implements Task.
@@ -26,6 +24,7 @@ func (t *diskTask) Reader() (Reader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store: read task %s: %w", t.slot.id, err)
 	}
+	t.disk.hold(t.slot)
 	return &diskReader{task: t, file: f}, nil
 }
 
@@ -119,85 +118,13 @@ func (r *diskReader) ready(off, n int64) (int64, error) {
 	}
 }
 
-// verify reads a suspect piece. It is trusted from then on, or dropped.
-func (r *diskReader) verify(i int) error {
-	t := r.task
-	off, n, want, ok := t.suspected(i)
-	if !ok {
-		return nil // another reader was faster
-	}
-	buf := t.disk.buffers.Get().(*[]byte)
-	defer t.disk.buffers.Put(buf)
-	h := sha256.New()
-	_, err := io.CopyBuffer(h, io.NewSectionReader(r.file, off, n), *buf)
-	if err == nil && piece.Digest(h.Sum(nil)) == want {
-		t.trust(i, n, want)
-		return nil
-	}
-	t.dropSuspect(i)
-	if err == nil {
-		err = ErrDigest
-	}
-	t.disk.log.Warn("store: dropped a corrupt piece", "task", t.slot.id, "piece", i, "err", err)
-	return fmt.Errorf("%w: it was corrupt on disk", errNotHeld(i))
-}
-
-// failed makes the piece at off suspect, as the file did not give what it should, and returns what to tell.
-func (r *diskReader) failed(off int64, err error) error {
-	r.task.distrust(r.task.Layout().At(off))
-	if errors.Is(err, io.EOF) {
-		err = io.ErrUnexpectedEOF
-	}
-	return fmt.Errorf("store: read task %s: %w", r.task.slot.id, err)
-}
-
 // Close implements io.Closer.
-func (r *diskReader) Close() error { return r.file.Close() }
-
-// suspected returns what to verify of piece i; ok is false where there is nothing to.
-func (t *diskTask) suspected(i int) (off, n int64, want piece.Digest, ok bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	off, _ = t.layout().Range(i)
-	return off, t.size(i), t.digests[i], t.suspect.Test(uint(i))
-}
-
-// trust ends the suspicion on piece i, for the following lives too.
-func (t *diskTask) trust(i int, n int64, d piece.Digest) {
-	t.disk.life.RLock()
-	defer t.disk.life.RUnlock()
-	t.order.Lock()
-	defer t.order.Unlock()
-	t.mu.Lock()
-	still := t.suspect.Test(uint(i)) && t.digests[i] == d
-	if still {
-		t.suspect.Clear(uint(i))
+func (r *diskReader) Close() error {
+	if r.closed.Swap(true) {
+		return os.ErrClosed
 	}
-	t.mu.Unlock()
-	if !still || t.disk.closed {
-		return
-	}
-	t.disk.markDirty(t.slot)
-	if err := t.append(record{kind: recordHeld, index: i, bytes: n, epoch: t.disk.epoch, digest: d}); err != nil {
-		t.disk.log.Warn("store: could not note a verified piece", "task", t.slot.id, "piece", i, "err", err)
-	}
-}
-
-// distrust makes a held piece suspect.
-func (t *diskTask) distrust(i int) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.held.Test(uint(i)) {
-		t.suspect.Set(uint(i))
-	}
-}
-
-// dropSuspect drops piece i unless it was verified meanwhile.
-func (t *diskTask) dropSuspect(i int) {
-	t.disk.life.RLock()
-	defer t.disk.life.RUnlock()
-	if _, _, _, still := t.suspected(i); still {
-		t.disk.metrics.corrupt.Inc()
-		t.drop(i)
-	}
+	r.task.disk.life.RLock()
+	defer r.task.disk.life.RUnlock()
+	r.task.disk.unpin(r.task.slot)
+	return r.file.Close()
 }

@@ -2,7 +2,6 @@ package store
 
 import (
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"hash"
 	"os"
@@ -11,16 +10,7 @@ import (
 	"github.com/dragonfly-kube/dragonfly/components/internal/piece"
 )
 
-// place is where a writer puts its bytes.
-type place int
-
-const (
-	inPlace place = iota // into the data file: the first writer of a piece
-	aside                // into a scratch file: the others, until their Commit
-	nowhere              // the piece is held, or another writer took the place; only the digest is computed
-)
-
-// diskWriter writes one piece. Of all writers of a piece at most one owns its place in the data file, by diskTask.owners, and none
+// diskWriter writes one piece. It is a pin of its own. Of all writers of a piece at most one owns its place in the data file, by diskTask.owners, and none
 // while the piece is held.
 type diskWriter struct {
 	task *diskTask
@@ -37,6 +27,7 @@ type diskWriter struct {
 	reserved  int64
 	unwritten int64 // of the reserved
 	err       error // answers every further call; os.ErrClosed after Commit and Abort
+	ended     bool
 }
 
 // Writer implements Task.
@@ -51,11 +42,13 @@ func (t *diskTask) Writer(i int, want *piece.Digest) (PieceWriter, error) {
 		return nil, err
 	}
 	w := &diskWriter{task: t, i: i, off: off, max: limit, want: want, hash: sha256.New()}
+	t.disk.hold(t.slot)
 	if t.Has(i) {
 		w.place = nowhere
 		return w, nil
 	}
 	if err := t.disk.reserve(t.slot, onDisk(limit)); err != nil {
+		t.disk.unpin(t.slot)
 		return nil, err
 	}
 	w.mu.Lock() // from the claim on, another writer may ask for the place
@@ -71,43 +64,21 @@ func (t *diskTask) Writer(i int, want *piece.Digest) (PieceWriter, error) {
 		w.giveBack(0)
 	}
 	if err != nil {
-		w.close(false)
+		w.end(false)
 		return nil, fmt.Errorf("%w: write piece %d of task %s: %v", ErrNoSpace, i, t.slot.id, err)
 	}
 	return w, nil
 }
 
-// claim makes w the owner of its piece's place where that is free.
-func (t *diskTask) claim(w *diskWriter) place {
-	t.claims.Lock()
-	defer t.claims.Unlock()
-	switch {
-	case t.Has(w.i): // an owner leaves only after the piece is held or its bytes are gone
-		return nowhere
-	case t.owners[w.i] != nil:
-		return aside
-	}
-	t.owners[w.i] = w
-	return inPlace
-}
-
-// scratch opens a file that has no name.
-func (d *Disk) scratch() (*os.File, error) {
-	name := d.tempName()
-	f, err := d.root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := d.root.Remove(name); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return f, nil
-}
-
 // Write implements PieceWriter.
 func (w *diskWriter) Write(p []byte) (int, error) {
+	w.task.disk.life.RLock()
+	defer w.task.disk.life.RUnlock()
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.err == nil && w.task.disk.closed {
+		w.err = errNoMore
+	}
 	if w.err != nil {
 		return 0, w.err
 	}
@@ -117,8 +88,8 @@ func (w *diskWriter) Write(p []byte) (int, error) {
 	}
 	if err := w.put(p); err != nil {
 		w.task.disk.metrics.failures.WithLabelValues(string(byDisk)).Inc()
-		w.close(false)
 		w.err = fmt.Errorf("%w: write piece %d of task %s: %v", ErrNoSpace, w.i, w.task.slot.id, err)
+		w.end(false)
 		return 0, w.err
 	}
 	w.hash.Write(p)
@@ -151,14 +122,14 @@ func (w *diskWriter) Commit() (piece.Digest, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := w.err; err != nil {
-		w.close(false)
+		w.end(false)
 		return piece.Digest{}, err
 	}
 	sum, gained, err := w.settle()
 	if err != nil {
 		err = fmt.Errorf("commit piece %d of task %s: %w", w.i, w.task.slot.id, err)
 	}
-	w.close(gained)
+	w.end(gained)
 	return sum, err
 }
 
@@ -186,85 +157,22 @@ func (w *diskWriter) settle() (held piece.Digest, gained bool, err error) {
 	return t.gainPiece(w.i, w.n, sum)
 }
 
-// moveIn copies verified bytes from the scratch file to their place, unless the piece is held by then. The caller holds mu.
-func (w *diskWriter) moveIn() error {
-	if !w.seize() {
-		w.place = nowhere
-		return nil
-	}
-	scratch := w.file
-	data, err := w.task.root.OpenFile(dataName, os.O_WRONLY, 0)
-	if err != nil {
-		return fmt.Errorf("%w: %v", ErrNoSpace, err)
-	}
-	w.file, w.place = data, inPlace
-	defer scratch.Close()
-	buf := w.task.disk.buffers.Get().(*[]byte)
-	defer w.task.disk.buffers.Put(buf)
-	for done := int64(0); done < w.n; {
-		b := (*buf)[:min(int64(len(*buf)), w.n-done)]
-		if _, err := scratch.ReadAt(b, done); err != nil {
-			return fmt.Errorf("%w: read scratch: %v", ErrNoSpace, err)
-		}
-		if err := w.task.disk.writeFull(data, b, w.off+done); err != nil {
-			return fmt.Errorf("%w: %v", ErrNoSpace, err)
-		}
-		done += int64(len(b))
-	}
-	return nil
-}
-
-// seize makes w the owner of its piece's place. An owner that is still writing loses it: its bytes are unverified, w's are not. One that
-// is committing is waited for; false means that it won. The caller holds mu. No owner ever waits for another writer, so this ends.
-func (w *diskWriter) seize() bool {
-	t := w.task
-	for {
-		t.claims.Lock()
-		owner := t.owners[w.i]
-		held := t.Has(w.i)
-		if !held && owner == nil {
-			t.owners[w.i] = w
-		}
-		t.claims.Unlock()
-		if held || owner == nil {
-			return !held
-		}
-		owner.mu.Lock()
-		owner.yield()
-		owner.mu.Unlock()
-	}
-}
-
-// yield gives up the place to a writer with verified bytes. The caller holds mu.
-func (w *diskWriter) yield() {
-	if w.place != inPlace || w.file == nil {
-		return
-	}
-	w.leave()
-	w.file.Close()
-	w.file, w.place = nil, nowhere
-	w.giveBack(0)
-}
-
-// leave ends the ownership of the place, if w has it.
-func (w *diskWriter) leave() {
-	w.task.claims.Lock()
-	defer w.task.claims.Unlock()
-	if w.task.owners[w.i] == w {
-		delete(w.task.owners, w.i)
-	}
-}
-
 // giveBack returns what was reserved but for keep bytes. The caller holds mu.
 func (w *diskWriter) giveBack(keep int64) {
 	w.task.disk.settle(w.task.slot, w.reserved-keep, w.unwritten)
 	w.reserved, w.unwritten = 0, 0
 }
 
-// close ends the writer. Unless its bytes became the piece, they are gone from the disk after. The caller holds mu.
-func (w *diskWriter) close(gained bool) {
+// end ends the writer, once. Unless its bytes became the piece, they are gone from the disk after; but for a store that is closed,
+// where another process may have the place by now. The caller holds mu and Disk.life.
+func (w *diskWriter) end(gained bool) {
+	if w.ended {
+		return
+	}
+	w.ended = true
+	defer w.task.disk.unpin(w.task.slot)
 	if w.file != nil {
-		if w.place == inPlace && !gained {
+		if w.place == inPlace && !gained && !w.task.disk.closed {
 			punch(w.file, w.off, w.max) // where that is impossible the next writer overwrites them
 		}
 		w.file.Close()
@@ -277,7 +185,9 @@ func (w *diskWriter) close(gained bool) {
 	} else {
 		w.giveBack(0)
 	}
-	w.err = os.ErrClosed
+	if w.err == nil {
+		w.err = os.ErrClosed
+	}
 }
 
 // markDirty has the task flushed before a stop counts as clean.
@@ -289,9 +199,9 @@ func (d *Disk) markDirty(s *slot) {
 
 // Abort implements PieceWriter.
 func (w *diskWriter) Abort() {
+	w.task.disk.life.RLock()
+	defer w.task.disk.life.RUnlock()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !errors.Is(w.err, os.ErrClosed) {
-		w.close(false)
-	}
+	w.end(false)
 }

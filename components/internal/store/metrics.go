@@ -23,7 +23,7 @@ func newMetrics(reg prometheus.Registerer, usage func() (int64, int)) (*metrics,
 			Name: "dragonfly_store_corrupt_pieces_total", Help: "Pieces dropped because their bytes on disk did not match their digest or could not be read.",
 		}),
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "dragonfly_store_write_failures_total", Help: "Pieces not kept, by reason: quota, free_space or disk.",
+			Name: "dragonfly_store_write_failures_total", Help: "Writes of pieces or tasks that failed, by what ran short: quota, free_space or disk.",
 		}, []string{"reason"}),
 	}
 	bytes := prometheus.NewGaugeFunc(prometheus.GaugeOpts{

@@ -1,14 +1,11 @@
 package store
 
 import (
-	"cmp"
 	"container/list"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -55,66 +52,6 @@ func (d *Disk) tempName() string {
 	return filepath.Join("tmp", strconv.FormatUint(d.serial.Add(1), 10))
 }
 
-// scan fills the slots from directory entries alone: the data file's blocks, time of last use and mode tell the rest.
-func (d *Disk) scan() error {
-	prefixes, err := fs.ReadDir(d.root.FS(), "tasks")
-	if err != nil {
-		return err
-	}
-	for _, p := range prefixes {
-		ids, err := fs.ReadDir(d.root.FS(), "tasks/"+p.Name())
-		if err != nil {
-			return err
-		}
-		for _, e := range ids {
-			if err := d.scanTask(p.Name(), e.Name()); err != nil {
-				return err
-			}
-		}
-	}
-	d.order()
-	return nil
-}
-
-func (d *Disk) scanTask(prefix, id string) error {
-	if !api.ValidTaskID(id) || id[:3] != prefix {
-		d.log.Warn("store: ignored what is no task", "path", filepath.Join("tasks", prefix, id))
-		return nil
-	}
-	s := &slot{id: id, made: true}
-	info, err := os.Lstat(filepath.Join(d.dir, s.path(), dataName))
-	if errors.Is(err, fs.ErrNotExist) {
-		d.log.Warn("store: removed a task without data", "task", id)
-		return d.root.RemoveAll(s.path())
-	}
-	if err != nil {
-		return err
-	}
-	s.bytes, s.length, s.touched = allocated(info), info.Size(), info.ModTime()
-	s.complete = info.Mode().Perm()&0o200 == 0
-	if s.complete {
-		d.revision ^= mark(s.id, s.length)
-	}
-	d.slots[id] = s
-	d.used += s.bytes
-	d.idleUsed += s.bytes
-	return nil
-}
-
-// order puts all slots into the list of idle ones by the time of their last use.
-func (d *Disk) order() {
-	all := make([]*slot, 0, len(d.slots))
-	for _, s := range d.slots {
-		all = append(all, s)
-	}
-	slices.SortFunc(all, func(a, b *slot) int {
-		return cmp.Or(b.touched.Compare(a.touched), cmp.Compare(a.id, b.id))
-	})
-	for _, s := range all {
-		s.idle = d.idle.PushBack(s)
-	}
-}
-
 // pin keeps the task from being evicted until unpin. Where there is none it returns nil, or with add a new slot.
 func (d *Disk) pin(id string, add bool) *slot {
 	d.mu.Lock()
@@ -130,6 +67,13 @@ func (d *Disk) pin(id string, add bool) *slot {
 	s.pins++
 	d.unlist(s)
 	return s
+}
+
+// hold adds a pin to a pinned slot.
+func (d *Disk) hold(s *slot) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s.pins++
 }
 
 // unlist takes s out of the lists of slots without holders. The caller holds mu.

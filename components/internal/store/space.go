@@ -80,9 +80,6 @@ func (d *Disk) settle(s *slot, n, unwritten int64) {
 	d.pending.Add(-unwritten)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if s.gone && s.pins == 0 {
-		return // all its bytes were given back
-	}
 	d.used -= n
 	s.bytes -= n
 }
@@ -100,6 +97,7 @@ func (d *Disk) evictOne(why shortage) bool {
 	d.used -= s.bytes
 	d.mu.Unlock()
 	d.erase(s)
+	d.evictions.Add(1)
 	d.metrics.evictions.WithLabelValues(string(why)).Inc()
 	d.log.Info("store: evicted a task", "task", s.id, "bytes", s.bytes, "reason", why)
 	return true
@@ -131,12 +129,13 @@ func (d *Disk) Trim() {
 // withSpace calls write, and again after each eviction, until the disk is not full for it.
 func (d *Disk) withSpace(write func() error) error {
 	for {
+		before := d.evictions.Load()
 		err := write()
 		if !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EDQUOT) {
 			return err
 		}
 		d.evicting.Lock()
-		more := d.evictOne(byDisk)
+		more := d.evictions.Load() != before || d.evictOne(byDisk) // one eviction may be enough for all who wait
 		d.evicting.Unlock()
 		if !more {
 			return err
