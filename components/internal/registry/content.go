@@ -7,18 +7,14 @@ import (
 	"mime"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/dragonfly-kube/dragonfly/components/internal/registry/access"
 )
 
-// maxRanges bounds the parts of one multi-part answer. Lazy snapshotters ask for dozens; a request for more gets the whole.
-const maxRanges = 256
-
 // content answers a blob or a manifest by digest.
 func (m *Mirror) content(w http.ResponseWriter, q *request) {
-	o := &opened{}
+	o, q := newOpened(q)
 	defer o.close()
 	if m.prove(q, o) != allowed {
 		m.passOn(w, q, o)
@@ -38,11 +34,12 @@ func (m *Mirror) content(w http.ResponseWriter, q *request) {
 		m.manifest(w, q, o)
 		return
 	}
-	m.stream(w, q, o, "application/octet-stream")
+	m.stream(w, q, o)
 }
 
 // passOn gives the client the origin's own answer.
 func (m *Mirror) passOn(w http.ResponseWriter, q *request, o *opened) {
+	o.release()
 	if o.head != nil && q.http.Method == http.MethodHead {
 		m.write(w, q, o.head)
 		return
@@ -75,13 +72,13 @@ func (m *Mirror) blobHead(w http.ResponseWriter, q *request, o *opened) {
 		m.passOn(w, q, o)
 		return
 	}
-	m.stream(w, q, o, "application/octet-stream")
+	m.stream(w, q, o)
 }
 
 // describe sets the headers of content by digest.
 func (m *Mirror) describe(h http.Header, q *request, o *opened, contentType string) {
-	if t := o.meta.Header["Content-Type"]; t != "" && contentType == "application/octet-stream" {
-		contentType = t
+	if contentType == "" {
+		contentType = octetStream
 	}
 	h.Set("Content-Type", contentType)
 	h.Set("Etag", q.etag())
@@ -90,9 +87,11 @@ func (m *Mirror) describe(h http.Header, q *request, o *opened, contentType stri
 	h.Set(headerSource, o.source())
 }
 
+const octetStream = "application/octet-stream"
+
 // stream sends the content as it comes. net/http has the rules of ranges and conditions; sender sees to the bytes.
-func (m *Mirror) stream(w http.ResponseWriter, q *request, o *opened, contentType string) {
-	m.describe(w.Header(), q, o, contentType)
+func (m *Mirror) stream(w http.ResponseWriter, q *request, o *opened) {
+	m.describe(w.Header(), q, o, o.meta.Header["Content-Type"])
 	c := newContent(m, q, o)
 	defer c.close()
 	if o.meta.Length < 0 {
@@ -104,7 +103,7 @@ func (m *Mirror) stream(w http.ResponseWriter, q *request, o *opened, contentTyp
 		return
 	}
 	s := &sender{ResponseWriter: w, c: c}
-	http.ServeContent(s, withoutOddRanges(q.http), "", lastModified(o), c)
+	http.ServeContent(s, ranges(q.http), "", lastModified(o), c)
 	if !s.failed {
 		abortIf(c.failure())
 	}
@@ -126,26 +125,11 @@ func lastModified(o *opened) time.Time {
 	return t
 }
 
-// withoutOddRanges drops a Range that is to be ignored: on HEAD, of another unit (RFC 9110, section 14.2), or of too many parts.
-func withoutOddRanges(r *http.Request) *http.Request {
-	rng := strings.Join(r.Header.Values("Range"), ",")
-	if rng == "" || r.Method == http.MethodGet && strings.HasPrefix(rng, "bytes=") && strings.Count(rng, ",") < maxRanges {
-		return r
-	}
-	return withoutRange(r)
-}
-
-func withoutRange(r *http.Request) *http.Request {
-	out := r.Clone(r.Context())
-	out.Header.Del("Range")
-	return out
-}
-
 // manifest reads the whole of it, so that its digest can be checked before the first byte goes out and what it lists is remembered.
 func (m *Mirror) manifest(w http.ResponseWriter, q *request, o *opened) {
 	contentType := o.meta.Header["Content-Type"]
 	if o.meta.Length > m.cfg.MaxManifest {
-		m.stream(w, q, o, "application/octet-stream")
+		m.stream(w, q, o)
 		return
 	}
 	c := newContent(m, q, o)
@@ -167,7 +151,7 @@ func (m *Mirror) manifest(w http.ResponseWriter, q *request, o *opened) {
 	}
 	m.describe(w.Header(), q, o, contentType)
 	s := &sender{ResponseWriter: w, whole: true}
-	http.ServeContent(s, withoutRange(q.http), "", lastModified(o), bytes.NewReader(body))
+	http.ServeContent(s, withRange(q.http, ""), "", lastModified(o), bytes.NewReader(body))
 }
 
 // learn remembers what a manifest that q's credential could read lists.
@@ -182,7 +166,7 @@ func (m *Mirror) learn(q *request, body []byte) {
 
 func isManifestType(contentType string) bool {
 	t, _, err := mime.ParseMediaType(contentType)
-	return err == nil && t != "application/octet-stream" && t != "application/json" && t != "text/plain"
+	return err == nil && t != octetStream && t != "application/json" && t != "text/plain"
 }
 
 // write sends an answer held in memory.

@@ -3,13 +3,16 @@ package registry
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -21,6 +24,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/registry"
 
 	"github.com/dragonfly-kube/dragonfly/components/api"
+	"github.com/dragonfly-kube/dragonfly/components/internal/registry/egress"
 	"github.com/dragonfly-kube/dragonfly/components/internal/registry/upstream"
 )
 
@@ -38,7 +42,7 @@ type testOrigin struct {
 
 func newOrigin(t *testing.T) *testOrigin {
 	t.Helper()
-	o := &testOrigin{inner: registry.New(registry.Logger(slog.NewLogLogger(slog.DiscardHandler, 0)))}
+	o := &testOrigin{inner: registry.New(registry.WithReferrersSupport(true), registry.Logger(slog.NewLogLogger(slog.DiscardHandler, 0)))}
 	o.Server = httptest.NewServer(o)
 	t.Cleanup(o.Close)
 	return o
@@ -61,7 +65,9 @@ func (o *testOrigin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if allow != nil && r.Method != http.MethodPut && r.Method != http.MethodPost && !allow(r.Header.Get("Authorization"), repoOf(r.URL.Path)) {
 		challenge := `Basic realm="test"`
 		if scheme == "Bearer" {
-			challenge = `Bearer realm="` + o.URL + `/token",service="test"`
+			// By name: the client refuses a realm at a loopback address.
+			realm := strings.Replace(o.URL, "127.0.0.1", "localhost", 1)
+			challenge = `Bearer realm="` + realm + `/token",service="test"`
 			if repo := repoOf(r.URL.Path); repo != "" {
 				challenge += `,scope="repository:` + repo + `:pull"`
 			}
@@ -136,8 +142,7 @@ func (h *httpOrigin) Stream(ctx context.Context, url string, header http.Header,
 		return 0, nil, err
 	}
 	req.Header = header.Clone()
-	req.Header.Set("Range", fmt.Sprintf("bytes=%d-", off))
-	if n >= 0 {
+	if n >= 0 { // the registry knows no other ranges
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", off, off+n-1))
 	}
 	resp, err := h.client.Do(req)
@@ -311,9 +316,13 @@ type failing struct{ err error }
 
 func (f *failing) Read([]byte) (int, error) { return 0, f.err }
 
-type openGuard struct{}
+// noNames is a resolver that knows addresses only.
+type noNames struct{}
 
-func (openGuard) CheckHost(context.Context, string) error { return nil }
+func (noNames) LookupNetIP(_ context.Context, _, host string) ([]netip.Addr, error) {
+	a, err := netip.ParseAddr(host)
+	return []netip.Addr{a}, err
+}
 
 // rig is a mirror before an origin.
 type rig struct {
@@ -324,21 +333,40 @@ type rig struct {
 	http   *httpOrigin
 	server *httptest.Server
 	client *http.Client
-	clock  atomic.Int64 // nanoseconds that the mirror's clock is ahead
+	names  map[string]string // what "host:port" is dialled as; set before the first request
+	clock  atomic.Int64      // nanoseconds that the mirror's clock is ahead
 }
 
 func newRig(t *testing.T, change ...func(*Config)) *rig {
 	t.Helper()
 	o := newOrigin(t)
-	transport := &http.Transport{DisableCompression: true}
+	r := &rig{t: t, origin: o, names: map[string]string{"origin.test:80": o.host()}}
+	transport := &http.Transport{
+		DisableCompression: true,
+		TLSClientConfig:    &tls.Config{InsecureSkipVerify: true}, // test servers by made-up names
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if to, ok := r.names[addr]; ok {
+				addr = to
+			}
+			return new(net.Dialer).DialContext(ctx, network, addr)
+		},
+	}
 	client := &http.Client{Transport: transport}
-	r := &rig{t: t, origin: o, swarm: newSwarm(client), http: &httpOrigin{client: client}}
-	cfg := Config{Upstreams: upstream.Config{Registry: o.URL, Hosts: map[string]upstream.Host{o.host(): {PlainHTTP: true}}}}
+	r.swarm, r.http = newSwarm(client), &httpOrigin{client: client}
+	cfg := Config{Upstreams: upstream.Config{Registry: o.URL, Hosts: map[string]upstream.Host{"origin.test": {PlainHTTP: true}}}}
 	for _, f := range change {
 		f(&cfg)
 	}
+	policy, err := upstream.New(cfg.Upstreams)
+	if err != nil {
+		t.Fatal(err)
+	}
+	guard, err := egress.New(egress.Config{Trusted: policy.AnyAddress, Resolver: noNames{}})
+	if err != nil {
+		t.Fatal(err)
+	}
 	m, err := New(cfg, Deps{
-		Transfers: r.swarm, Origin: r.http, Guard: openGuard{}, Log: slog.New(slog.DiscardHandler),
+		Transfers: r.swarm, Origin: r.http, Guard: guard, Log: slog.New(slog.DiscardHandler),
 		Now: func() time.Time { return time.Now().Add(time.Duration(r.clock.Load())) },
 	})
 	if err != nil {
@@ -360,7 +388,7 @@ func (r *rig) pass(d time.Duration) { r.clock.Add(int64(d)) }
 type reply struct {
 	*http.Response
 	body []byte
-	err  error // of reading the body
+	err  error // the connection broke before the header or in the body
 }
 
 // do asks the mirror. headers come in pairs.
@@ -376,7 +404,7 @@ func (r *rig) do(method, path string, headers ...string) reply {
 	}
 	resp, err := r.client.Do(req)
 	if err != nil {
-		r.t.Fatalf("%s %s: %v", method, path, err)
+		return reply{&http.Response{Header: http.Header{}}, nil, err}
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)

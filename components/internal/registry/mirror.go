@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -148,9 +149,6 @@ func (q *request) header(also ...string) http.Header {
 			h[name] = v
 		}
 	}
-	if q.kind == manifest && len(h["Accept"]) == 0 {
-		h["Accept"] = manifestTypes()
-	}
 	return h
 }
 
@@ -170,8 +168,13 @@ func (q *request) task() string {
 
 // spec of the task for the transfer.
 func (q *request) spec(cfg Config) Spec {
+	h := q.header()
+	if q.kind == manifest {
+		// Named by its digest, it is what it is. An origin asked for other kinds only would not give it to the swarm.
+		h["Accept"] = append(slices.Clone(h["Accept"]), manifestTypes()...)
+	}
 	return Spec{
-		ID: q.task(), URL: q.url(), Header: q.header(), Digest: q.digest,
+		ID: q.task(), URL: q.url(), Header: h, Digest: q.digest,
 		Private: q.up.ClientCert || !q.cred.Anonymous() && !cfg.ForwardCredentials,
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -29,6 +30,7 @@ const (
 
 // opened is what is known of a download. The handle is nil as long as nobody had to open it.
 type opened struct {
+	cancel context.CancelFunc // ends all that is done for the request
 	handle Handle
 	known  bool // meta is
 	meta   api.Meta
@@ -42,10 +44,25 @@ func (o *opened) source() string {
 	return o.handle.Source()
 }
 
-func (o *opened) close() {
+// newOpened knows nothing yet. The request returned ends with it.
+func newOpened(q *request) (*opened, *request) {
+	ctx, cancel := context.WithCancel(q.ctx())
+	own := *q
+	own.http = q.http.WithContext(ctx)
+	return &opened{cancel: cancel}, &own
+}
+
+// release gives the download up.
+func (o *opened) release() {
 	if o.handle != nil {
 		o.handle.Close()
+		o.handle = nil
 	}
+}
+
+func (o *opened) close() {
+	o.cancel()
+	o.release()
 }
 
 // prove decides whether q may have the content from the swarm. Public content is anybody's; otherwise the origin must have let this
@@ -100,7 +117,10 @@ func (m *Mirror) ask(q *request, o *opened) verdict {
 	}
 	o.head = a
 	switch {
-	case a.status == http.StatusOK && a.names(q.digest):
+	case a.status == http.StatusOK:
+		if !a.fits(q.digest, o) {
+			return refused
+		}
 		m.grant(q, q.digest)
 		return allowed
 	case a.status >= 500 || a.status == http.StatusTooManyRequests:
@@ -111,10 +131,11 @@ func (m *Mirror) ask(q *request, o *opened) verdict {
 	return refused
 }
 
-// names reports whether the answer can be one for the digest: a login page that answers everything with 200 is none.
-func (a *answer) names(d digest.Digest) bool {
+// fits reports whether a 200 can be about the digest: the login page that some networks answer everything with is not.
+func (a *answer) fits(d digest.Digest, o *opened) bool {
 	told := a.header.Get(headerDigest)
-	return told == "" || told == d.String()
+	length := !o.known || o.meta.Length < 0 || a.length < 0 || a.length == o.meta.Length
+	return (told == "" || told == d.String()) && length && !strings.HasPrefix(a.header.Get("Content-Type"), "text/html")
 }
 
 func (m *Mirror) grant(q *request, d digest.Digest) { m.proofs.Grant(q.cred, q.up.Base, q.repo, d) }

@@ -14,12 +14,10 @@ import (
 // swarmContent is the content of a task as io.ReadSeeker for http.ServeContent. It reads from the download, opened at the first read,
 // and, from where that fails on, from the origin.
 type swarmContent struct {
-	m      *Mirror
-	q      *request
-	o      *opened
-	ctx    context.Context
-	cancel context.CancelFunc
-	size   int64 // -1 while unknown
+	m    *Mirror
+	q    *request
+	o    *opened
+	size int64 // -1 while unknown
 
 	mu         sync.Mutex // guards the fields below: ServeContent's goroutine for multi-part answers may outlive it by one Read
 	off        int64
@@ -29,16 +27,14 @@ type swarmContent struct {
 }
 
 func newContent(m *Mirror, q *request, o *opened) *swarmContent {
-	c := &swarmContent{m: m, q: q, o: o, size: o.meta.Length}
-	c.ctx, c.cancel = context.WithCancel(q.ctx())
-	return c
+	return &swarmContent{m: m, q: q, o: o, size: o.meta.Length}
 }
 
 var errClosed = errors.New("content closed")
 
-// close ends reads under way and to come.
+// close ends reads under way and to come, and all else that is done for the request.
 func (c *swarmContent) close() {
-	c.cancel()
+	c.o.cancel()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closeReader()
@@ -103,7 +99,11 @@ func (c *swarmContent) Read(p []byte) (int, error) {
 // read once from where c is, opening what is needed.
 func (c *swarmContent) read(p []byte) (int, error) {
 	if c.r == nil {
-		r, err := c.openAt(-1)
+		n := int64(-1)
+		if c.size >= 0 {
+			n = c.size - c.off
+		}
+		r, err := c.openAt(n)
 		if err != nil {
 			return 0, err
 		}
@@ -126,7 +126,7 @@ func (c *swarmContent) openAt(n int64) (io.ReadCloser, error) {
 }
 
 func (c *swarmContent) openOrigin(n int64) (io.ReadCloser, error) {
-	total, body, err := c.m.origin.Stream(c.ctx, c.q.url(), c.q.header(), c.off, n)
+	total, body, err := c.m.origin.Stream(c.q.ctx(), c.q.url(), c.q.header(), c.off, n)
 	if err != nil {
 		return nil, err
 	}
@@ -140,8 +140,8 @@ func (c *swarmContent) openOrigin(n int64) (io.ReadCloser, error) {
 // change goes over to the origin because of err, unless that is where err is from or nobody waits any more. c.mu is held.
 func (c *swarmContent) change(err error) error {
 	c.closeReader()
-	if c.ctx.Err() != nil {
-		return context.Cause(c.ctx)
+	if c.q.ctx().Err() != nil {
+		return context.Cause(c.q.ctx())
 	}
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
@@ -176,7 +176,7 @@ func (c *swarmContent) sendTo(w io.Writer, n int64) (sent int64, err error) {
 			err = io.EOF
 		}
 		if isClientGone(err) {
-			c.cancel()
+			c.o.cancel()
 		}
 		if c.err = c.change(err); c.err != nil {
 			return sent, c.err

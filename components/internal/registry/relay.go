@@ -55,7 +55,7 @@ func (m *Mirror) relay(w http.ResponseWriter, q *request) {
 
 // relayRange is the Range to pass on. Content by digest never changes: the conditions are for us alone.
 func relayRange(q *request) string {
-	r := withoutOddRanges(q.http)
+	r := ranges(q.http)
 	if cond := r.Header.Get("If-Range"); q.kind != blob || cond != "" && cond != q.etag() {
 		return ""
 	}
@@ -117,20 +117,21 @@ func (m *Mirror) relayBody(q *request, resp *http.Response) *relayBody {
 	case http.StatusOK:
 		b.off, b.check = 0, q.digest.Verifier()
 	case http.StatusPartialContent:
-		b.off = rangeStart(resp.Header.Get("Content-Range"))
+		if first, last, ok := contentRange(resp.Header.Get("Content-Range")); ok {
+			b.off, b.left = first, last-first+1
+		}
 	}
 	return b
 }
 
-// rangeStart of a Content-Range "bytes 5-9/20", else -1.
-func rangeStart(s string) int64 {
-	s, ok := strings.CutPrefix(s, "bytes ")
-	first, _, dash := strings.Cut(s, "-")
-	n, err := strconv.ParseInt(first, 10, 64)
-	if !ok || !dash || err != nil || n < 0 {
-		return -1
-	}
-	return n
+// contentRange reads "bytes 5-9/20".
+func contentRange(s string) (first, last int64, ok bool) {
+	s, bytes := strings.CutPrefix(s, "bytes ")
+	span, _, slash := strings.Cut(s, "/")
+	from, to, dash := strings.Cut(span, "-")
+	first, err1 := strconv.ParseInt(from, 10, 64)
+	last, err2 := strconv.ParseInt(to, 10, 64)
+	return first, last, bytes && slash && dash && err1 == nil && err2 == nil && first >= 0 && last >= first && last-first+1 > 0
 }
 
 func (b *relayBody) Close() error { return b.r.Close() }

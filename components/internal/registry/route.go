@@ -64,7 +64,7 @@ func parseRoute(p string) (route, error) {
 		return r, nil
 	case what == "manifests" && !strings.Contains(ref, ":"):
 		r.kind, r.tag = tag, ref
-		if len(ref) > 128 || reference.TagRegexp.FindString(ref) != ref {
+		if ref == "" || len(ref) > 128 || reference.TagRegexp.FindString(ref) != ref {
 			return route{}, fmt.Errorf("%w %.80q", errTag, ref)
 		}
 		return r, nil
@@ -93,8 +93,12 @@ func validRepo(repo string) bool {
 // resolve finds what r asks for and of which upstream: the one in ?ns=, as containerd sends it, else the host that begins the path, as
 // CRI-O and Podman are told to put it there, else the default.
 func resolve(p *upstream.Policy, r *http.Request) (route, upstream.Upstream, error) {
-	rest, ok := strings.CutPrefix(r.URL.Path, "/v2/")
-	if !ok && r.URL.Path != "/v2" {
+	where := r.URL.Path
+	if where == "/v2" {
+		where += "/" // Docker asks so
+	}
+	rest, ok := strings.CutPrefix(where, "/v2/")
+	if !ok {
 		return route{}, upstream.Upstream{}, errUnknownPath
 	}
 	if ns := r.URL.Query()["ns"]; len(ns) > 0 {

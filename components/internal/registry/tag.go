@@ -17,10 +17,9 @@ type staleTag struct {
 // tag answers a manifest by tag: from the origin, once for all who ask for the same at the same time.
 func (m *Mirror) tag(w http.ResponseWriter, q *request) {
 	a, err := m.flight(&m.tags, q, q.http.Method, q.header("If-None-Match"))
-	if err != nil || a.status >= 500 || a.status == http.StatusTooManyRequests {
-		if m.fromMemory(w, q) {
-			return
-		}
+	fails := err != nil || a.status >= 500 || a.status == http.StatusTooManyRequests
+	if fails && q.ctx().Err() == nil && m.fromMemory(w, q) {
+		return
 	}
 	if err != nil {
 		m.unreachable(w, q, err)
@@ -72,17 +71,14 @@ func (m *Mirror) fromMemory(w http.ResponseWriter, q *request) bool {
 	}
 	by := *q
 	by.route = route{kind: manifest, repo: q.repo, digest: last.digest, path: q.repo + "/manifests/" + last.digest.String()}
-	o := &opened{}
+	o, own := newOpened(&by)
 	defer o.close()
-	if m.prove(&by, o) != allowed {
-		return false
-	}
-	if !o.known && m.open(&by, o) != nil {
+	if m.prove(own, o) != allowed || !o.known && m.open(own, o) != nil {
 		return false
 	}
 	m.log.Warn("mirror: origin fails, tag answered from memory", "upstream", q.up.Host, "repository", q.repo, "tag", q.tag, "digest", last.digest)
 	w.Header().Set("Warning", `111 dragonfly "Revalidation Failed"`)
-	m.manifest(w, &by, o)
+	m.manifest(w, own, o)
 	return true
 }
 

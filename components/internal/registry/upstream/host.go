@@ -24,7 +24,7 @@ func Canonical(name string) (string, error) {
 	}
 	if inner, ok := strings.CutPrefix(bare, "["); ok {
 		addr, err := netip.ParseAddr(strings.TrimSuffix(inner, "]"))
-		if err != nil || !strings.HasSuffix(inner, "]") || addr.Zone() != "" {
+		if err != nil || !addr.Is6() || !strings.HasSuffix(inner, "]") || addr.Zone() != "" {
 			return "", fmt.Errorf("%.80q is no host[:port] of a registry", name)
 		}
 		bare = "[" + addr.String() + "]"
