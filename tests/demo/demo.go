@@ -132,11 +132,11 @@ func (d *demo) pullAll(ctx context.Context, c *cluster.Cluster) ([]outcome, erro
 	}
 	outcomes := make([]outcome, len(c.Nodes))
 	for i, n := range c.Nodes {
-		s, err := n.Shares(ctx)
+		s, err := n.Status(ctx)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", n.Name, err)
+			return nil, err
 		}
-		outcomes[i] = outcome{node: n, pull: pulls[i], shares: s}
+		outcomes[i] = outcome{node: n, pull: pulls[i], received: s.Received, sent: s.Sent}
 	}
 	return outcomes, nil
 }
@@ -168,7 +168,7 @@ func (d *demo) conclude(outcomes []outcome) error {
 		}
 		slowest = max(slowest, time.Duration(o.pull.took.Load()))
 		all += o.pull.bytes.Load()
-		fromPeers += o.shares.Peers
+		fromPeers += o.received.FromPeers
 	}
 	fmt.Fprintf(d.w, "\nproved: %d clients pulled %d layers (%s) each in %.2f s; every one of %s matched its sha256; %s came from peers\n",
 		len(outcomes), first.layers.Load(), size(first.total.Load()), slowest.Seconds(), size(all), percent(fromPeers, all))

@@ -11,6 +11,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"go.uber.org/goleak"
 
+	"github.com/dragonfly-kube/dragonfly/components/api"
 	"github.com/dragonfly-kube/dragonfly/tests/cluster"
 )
 
@@ -126,7 +127,7 @@ func TestTheTablesShowEveryNode(t *testing.T) {
 	if got := plain.String(); got != "node 1 25 %\n" {
 		t.Errorf("plain line %q", got)
 	}
-	if err := table(&last, []outcome{{node: n, pull: p, shares: cluster.Shares{Seed: 1 << 20, Peers: 2 << 20, Given: 3 << 20}}}); err != nil {
+	if err := table(&last, []outcome{{node: n, pull: p, received: api.Shares{FromSeed: 1 << 20, FromPeers: 2 << 20}, sent: 3 << 20}}); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"node 1", "127.0.0.11", "2.00 s", "25 MiB/s", "1.0 MiB", "2.0 MiB", "3.0 MiB"} {

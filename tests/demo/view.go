@@ -10,6 +10,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 
+	"github.com/dragonfly-kube/dragonfly/components/api"
 	"github.com/dragonfly-kube/dragonfly/tests/cluster"
 )
 
@@ -104,20 +105,21 @@ func size(n int64) string { return humanize.IBytes(uint64(max(n, 0))) }
 
 // outcome is what one node did in the end.
 type outcome struct {
-	node   cluster.Node
-	pull   *pull
-	shares cluster.Shares
+	node     cluster.Node
+	pull     *pull
+	received api.Shares // bytes by where they came from
+	sent     int64      // bytes that other peers got from it
 }
 
 // table prints the last word on every node.
 func table(w io.Writer, outcomes []outcome) error {
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "node\taddress\ttime\trate\tfirst byte\tfrom seed\tfrom peers\tfrom origin\tgiven\t")
+	fmt.Fprintln(t, "node\taddress\ttime\trate\tfirst byte\tfrom seed\tfrom peers\tfrom origin\tto peers\t")
 	for _, o := range outcomes {
 		took := time.Duration(o.pull.took.Load())
 		fmt.Fprintf(t, "%s\t%s\t%.2f s\t%s/s\t%d ms\t%s\t%s\t%s\t%s\t\n", o.node.Name, o.node.Host, took.Seconds(),
 			size(int64(float64(o.pull.bytes.Load())/max(took.Seconds(), 1e-9))), time.Duration(o.pull.firstByte.Load()).Milliseconds(),
-			size(o.shares.Seed), size(o.shares.Peers), size(o.shares.Origin), size(o.shares.Given))
+			size(o.received.FromSeed), size(o.received.FromPeers), size(o.received.FromOrigin), size(o.sent))
 	}
 	return t.Flush()
 }

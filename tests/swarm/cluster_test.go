@@ -1,0 +1,136 @@
+// Package swarm tests whole programs against each other on loopback: what docs/architecture.md promises of a pull by many nodes.
+package swarm
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"sync"
+	"testing"
+
+	"github.com/dragonfly-kube/dragonfly/components/dfdaemon"
+	"github.com/dragonfly-kube/dragonfly/components/supernode"
+)
+
+// cluster is a supernode and dfdaemons in this process.
+type cluster struct {
+	t      *testing.T
+	origin *origin
+	super  *supernode.Server
+	nodes  []*dfdaemon.Server
+}
+
+func quiet(t *testing.T, name string) *slog.Logger {
+	if testing.Verbose() {
+		return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", name)
+	}
+	return slog.New(slog.DiscardHandler)
+}
+
+// start runs f until the test ends and waits for its end.
+func start(t *testing.T, what string, f func(context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := f(ctx); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	})
+	t.Cleanup(func() {
+		cancel()
+		wg.Wait()
+	})
+}
+
+func newCluster(t *testing.T, nodes int) *cluster {
+	t.Helper()
+	c := &cluster{t: t, origin: newOrigin(t)}
+	scfg := supernode.DefaultConfig()
+	scfg.RegisterAddr, scfg.DownloadAddr, scfg.DataDir = "127.0.0.1:0", "127.0.0.1:0", t.TempDir()
+	scfg.DiskMinFree = 0
+	var err error
+	if c.super, err = supernode.New(scfg, quiet(t, "supernode")); err != nil {
+		t.Fatal(err)
+	}
+	start(t, "supernode", c.super.Run)
+	for range nodes {
+		c.join()
+	}
+	return c
+}
+
+// join adds a dfdaemon.
+func (c *cluster) join() *dfdaemon.Server {
+	c.t.Helper()
+	cfg := dfdaemon.Default()
+	cfg.Registry = c.origin.URL
+	cfg.Supernodes = []string{c.super.RegisterAddr().String()}
+	cfg.Port, cfg.PeerAddr, cfg.AdminAddr, cfg.Socket = 0, "127.0.0.1:0", "127.0.0.1:0", ""
+	cfg.DataDir, cfg.MinFree = c.t.TempDir(), 0
+	d, err := dfdaemon.New(cfg, quiet(c.t, fmt.Sprint("node-", len(c.nodes))))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	start(c.t, "dfdaemon", d.Run)
+	c.nodes = append(c.nodes, d)
+	return d
+}
+
+// get opens a blob through a node's mirror.
+func (c *cluster) get(d *dfdaemon.Server, digest, rng string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(c.t.Context(), http.MethodGet, "http://"+d.MirrorAddr()+"/v2/team/app/blobs/"+digest, nil)
+	if err != nil {
+		return nil, err
+	}
+	if rng != "" {
+		req.Header.Set("Range", rng)
+	}
+	return http.DefaultClient.Do(req)
+}
+
+// pull reads a blob through a node's mirror and checks every byte of it.
+func (c *cluster) pull(d *dfdaemon.Server, digest string) error {
+	resp, err := c.get(d, digest, "")
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("answer %s", resp.Status)
+	}
+	return check(resp.Body, digest)
+}
+
+// check reads content to its end and compares its digest.
+func check(r io.Reader, digest string) error {
+	h := sha256.New()
+	n, err := io.Copy(h, r)
+	if err != nil {
+		return fmt.Errorf("after %d bytes: %w", n, err)
+	}
+	if got := "sha256:" + hex.EncodeToString(h.Sum(nil)); got != digest {
+		return fmt.Errorf("%d bytes have digest %s, want %s", n, got, digest)
+	}
+	return nil
+}
+
+// pullAll pulls on all nodes at once.
+func (c *cluster) pullAll(digests ...string) {
+	c.t.Helper()
+	var wg sync.WaitGroup
+	for i, d := range c.nodes {
+		for _, digest := range digests {
+			wg.Go(func() {
+				if err := c.pull(d, digest); err != nil {
+					c.t.Errorf("node %d: %v", i, err)
+				}
+			})
+		}
+	}
+	wg.Wait()
+}

@@ -1,0 +1,71 @@
+package swarm
+
+import (
+	"encoding/json"
+	"net/http"
+	"testing"
+
+	"github.com/dragonfly-kube/dragonfly/components/api"
+	"github.com/dragonfly-kube/dragonfly/components/dfdaemon"
+)
+
+func (c *cluster) status(d *dfdaemon.Server) api.DaemonStatus {
+	c.t.Helper()
+	resp, err := http.Get("http://" + d.AdminAddr() + api.PathStatus)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var st api.DaemonStatus
+	if err := json.NewDecoder(resp.Body).Decode(&st); err != nil {
+		c.t.Fatal(err)
+	}
+	return st
+}
+
+func TestEightNodesAtOnceCostTheOriginOneCopy(t *testing.T) {
+	const size = 200 << 20
+	c := newCluster(t, 8)
+	digest := c.origin.add(1, size)
+	c.pullAll(digest)
+	gets, sent := c.origin.count(digest)
+	copies := float64(sent) / size
+	// The first part is 16 MiB, the others 32 MiB.
+	const parts = 1 + (size-16<<20+32<<20-1)/(32<<20)
+	t.Logf("origin: %d GETs for %d parts, %.3f copies", gets, parts, copies)
+	if copies > 1.02 {
+		t.Errorf("the origin sent %.3f copies, want at most 1.02", copies)
+	}
+	if gets > 2+parts {
+		t.Errorf("the origin got %d GETs, want at most %d", gets, 2+parts)
+	}
+	for i, d := range c.nodes {
+		st := c.status(d)
+		t.Logf("node %d: from seed %d, peers %d, origin %d; gave %d", i, st.Received.FromSeed, st.Received.FromPeers, st.Received.FromOrigin, st.Sent)
+		if st.Sent == 0 {
+			t.Errorf("node %d gave nothing to others", i)
+		}
+		if st.Received.FromOrigin != 0 {
+			t.Errorf("node %d read %d bytes from the origin itself, want none", i, st.Received.FromOrigin)
+		}
+	}
+}
+
+func TestSmallBlobsLeaveTheOriginOnce(t *testing.T) {
+	c := newCluster(t, 8)
+	var digests []string
+	for i := range 30 {
+		digests = append(digests, c.origin.add(uint64(100+i), 50<<10))
+	}
+	c.pullAll(digests...)
+	for _, d := range digests {
+		if gets, sent := c.origin.count(d); gets != 1 || sent != 50<<10 {
+			t.Errorf("%s: %d GETs and %d bytes left the origin, want one GET and %d bytes", d, gets, sent, 50<<10)
+		}
+	}
+}
+
+func TestOneNode(t *testing.T) {
+	c := newCluster(t, 1)
+	c.pullAll(c.origin.add(1, 2<<20))
+}
