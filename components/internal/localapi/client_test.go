@@ -120,7 +120,7 @@ func TestADaemonThatFreezesInTheMiddle(t *testing.T) {
 	defer w.Close()
 	c := NewClient(socket)
 	defer c.Close()
-	c.probeTime, c.silence = 20*time.Millisecond, 5*time.Millisecond
+	c.probeTime, c.silence = 500*time.Millisecond, 5*time.Millisecond
 	content, err := c.Fetch(t.Context(), api.FetchRequest{})
 	if err != nil {
 		t.Fatal(err)
