@@ -95,9 +95,7 @@ func (t *task) giveUp(p *peer, e *api.Error) {
 		return
 	}
 	if t.source == p {
-		if t.down == nil {
-			t.down = &api.Error{Code: api.CodeOrigin, Message: "no peer can read the origin", Status: e.Status}
-		}
+		t.last = &api.Error{Code: api.CodeOrigin, Message: "no peer can read the origin", Status: e.Status}
 		t.sourceFailed(p)
 	}
 }

@@ -46,6 +46,7 @@ type supply struct {
 	asked    bool // hosts were asked for a manifest
 	accesses []*access
 	down     *api.Error // why the seed can't read the origin, nil while it can
+	last     *api.Error // what the last source failed of
 	idle     int        // fetches in a row that brought nothing
 	source   *peer      // elected to read the origin
 	stall    *time.Timer
@@ -123,8 +124,10 @@ func (t *task) hungry() bool {
 }
 
 func (t *task) reason() *api.Error {
-	if t.down != nil {
-		return t.down
+	for _, e := range []*api.Error{t.down, t.last} {
+		if e != nil {
+			return e
+		}
 	}
 	for _, a := range t.accesses {
 		if a.refused != nil {
