@@ -102,7 +102,7 @@ func (c Config) Validate() error {
 		bad("option %q: %d, want 1 or more", "upload-slots", c.UploadSlots)
 	}
 	for name, n := range map[string]int64{
-		"disk-quota": c.DiskQuota, "min-free": c.MinFree, "upload-rate": c.UploadRate, "download-rate": c.DownloadRate, "origin-rate": c.OriginRate,
+		"disk-quota": c.DiskQuota, "disk-min-free": c.MinFree, "upload-rate": c.UploadRate, "download-rate": c.DownloadRate, "origin-rate": c.OriginRate,
 	} {
 		if n < 0 {
 			bad("option %q: %d is negative", name, n)
