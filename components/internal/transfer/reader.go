@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/dragonfly-kube/dragonfly/components/internal/store"
 )
@@ -18,6 +19,7 @@ type reader struct {
 	rd     store.Reader
 	ctx    context.Context
 	cancel context.CancelFunc
+	use    sync.Mutex // held while a read is under way, so that Close, which ends it, may come from elsewhere
 }
 
 func newReader(d *download, off, n int64) *reader {
@@ -30,18 +32,24 @@ func newReader(d *download, off, n int64) *reader {
 	return r
 }
 
-// Close makes pending and later reads fail.
+// Close makes pending and later reads fail. It may come from another goroutine, and again.
 func (r *reader) Close() error {
 	r.cancel()
+	r.use.Lock()
+	defer r.use.Unlock()
 	r.d.readers.remove(r)
-	if r.rd != nil {
-		return r.rd.Close()
+	if r.rd == nil {
+		return nil
 	}
-	return nil
+	rd := r.rd
+	r.rd = nil
+	return rd.Close()
 }
 
 // Read implements io.Reader.
 func (r *reader) Read(p []byte) (int, error) {
+	r.use.Lock()
+	defer r.use.Unlock()
 	for {
 		n, err := r.await()
 		if err != nil {
@@ -61,6 +69,8 @@ func (r *reader) Read(p []byte) (int, error) {
 
 // WriteTo implements io.WriterTo.
 func (r *reader) WriteTo(w io.Writer) (total int64, err error) {
+	r.use.Lock()
+	defer r.use.Unlock()
 	for {
 		n, err := r.await()
 		if errors.Is(err, io.EOF) {
@@ -88,6 +98,9 @@ const maxSend = 4 << 20
 
 // await waits until bytes at the position are held and returns how many are in a row; io.EOF at the end.
 func (r *reader) await() (int64, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
 	select {
 	case <-r.d.opened:
 	case <-r.d.failed:
