@@ -41,7 +41,7 @@ func auth(credential string) []string {
 func (r *rig) warm(repo string, img image) {
 	r.t.Helper()
 	for _, path := range []string{"/manifests/v1", "/manifests/" + img.digest.String(), "/blobs/" + img.layer.String()} {
-		if got := r.do("GET", "/v2/"+repo+path, auth(mine)...); got.StatusCode != 200 {
+		if got := r.do("GET", "/v2/"+repo+path, auth(mine)...); got.StatusCode != http.StatusOK {
 			r.t.Fatalf("warm %s: got %d %s", path, got.StatusCode, got.body)
 		}
 	}
@@ -60,7 +60,7 @@ func TestACachedBlobIsShownToNobodyWhomTheOriginRefuses(t *testing.T) {
 		r.origin.hook = func(w http.ResponseWriter, req *http.Request) bool { // the registry of the tests has one bag of blobs for all
 			lacks := req.Header.Get("Authorization") == yours && strings.HasPrefix(req.URL.Path, "/v2/team/other/")
 			if lacks {
-				w.WriteHeader(404)
+				w.WriteHeader(http.StatusNotFound)
 			}
 			return lacks
 		}
@@ -87,7 +87,7 @@ func TestACachedBlobIsShownToNobodyWhomTheOriginRefuses(t *testing.T) {
 		{"a credential that begins like mine", "GET", "team/app", blob, "Bearer min", 401},
 	} {
 		got := r.do(row.method, "/v2/"+row.repo+row.what, append(auth(row.cred), "Range", "bytes=0-9")...)
-		ok := got.StatusCode == row.status || row.status == 200 && got.StatusCode == 206
+		ok := got.StatusCode == row.status || row.status == 200 && got.StatusCode == http.StatusPartialContent
 		if !ok {
 			t.Errorf("%s: got %d, want %d", row.name, got.StatusCode, row.status)
 		}
@@ -112,7 +112,7 @@ func TestAManifestProvesWhatItListsInItsRepository(t *testing.T) {
 
 	// The same layer in another repository of mine is asked for once, then remembered.
 	for range 2 {
-		if got := r.do("GET", "/v2/team/fork/blobs/"+img.layer.String(), auth(mine)...); got.StatusCode != 200 {
+		if got := r.do("GET", "/v2/team/fork/blobs/"+img.layer.String(), auth(mine)...); got.StatusCode != http.StatusOK {
 			t.Fatalf("the fork's layer: got %d", got.StatusCode)
 		}
 	}
@@ -124,7 +124,7 @@ func TestAManifestProvesWhatItListsInItsRepository(t *testing.T) {
 	r.origin.reset()
 	for _, path := range []string{"HEAD /manifests/v1", "GET /manifests/" + img.digest.String(), "GET /blobs/" + img.layer.String()} {
 		method, path, _ := strings.Cut(path, " ")
-		if got := r.do(method, "/v2/team/app"+path, auth(yours)...); got.StatusCode != 200 {
+		if got := r.do(method, "/v2/team/app"+path, auth(yours)...); got.StatusCode != http.StatusOK {
 			t.Fatalf("%s %s: got %d", method, path, got.StatusCode)
 		}
 	}
@@ -142,15 +142,15 @@ func TestARevokedCredentialStopsToOpenWithinTheTimeToLive(t *testing.T) {
 	r.origin.set(func() { delete(who, mine) })
 	blob := "/v2/team/app/blobs/" + img.layer.String()
 	r.pass(4 * time.Minute)
-	if got := r.do("GET", blob, auth(mine)...); got.StatusCode != 200 || r.origin.count("") != 0 {
+	if got := r.do("GET", blob, auth(mine)...); got.StatusCode != http.StatusOK || r.origin.count("") != 0 {
 		t.Errorf("within the time: got %d after %d origin requests, want 200 after none", got.StatusCode, r.origin.count(""))
 	}
 	r.pass(2 * time.Minute)
-	if got := r.do("GET", blob, auth(mine)...); got.StatusCode != 401 {
+	if got := r.do("GET", blob, auth(mine)...); got.StatusCode != http.StatusUnauthorized {
 		t.Errorf("after the time: got %d, want 401", got.StatusCode)
 	}
 	r.origin.set(func() { who[mine] = []string{"team/app"} })
-	if got := r.do("GET", blob, auth(mine)...); got.StatusCode != 200 {
+	if got := r.do("GET", blob, auth(mine)...); got.StatusCode != http.StatusOK {
 		t.Errorf("allowed again: got %d, want 200", got.StatusCode)
 	}
 }
@@ -160,7 +160,7 @@ func TestPublicContentNeedsNoProof(t *testing.T) {
 	r := guarded(t, map[string][]string{nobody: {"open/app"}, mine: {"open/app", "team/app"}})
 	img := r.push("open/app", "v1", 20_000, 1)
 	blob := "/blobs/" + img.layer.String()
-	if got := r.do("GET", "/v2/open/app"+blob); got.StatusCode != 200 {
+	if got := r.do("GET", "/v2/open/app"+blob); got.StatusCode != http.StatusOK {
 		t.Fatalf("got %d", got.StatusCode)
 	}
 	if n := r.origin.count(""); n != 1 {
@@ -168,7 +168,7 @@ func TestPublicContentNeedsNoProof(t *testing.T) {
 	}
 	r.origin.reset()
 	for _, cred := range []string{nobody, mine, yours} {
-		if got := r.do("GET", "/v2/open/app"+blob, auth(cred)...); got.StatusCode != 200 {
+		if got := r.do("GET", "/v2/open/app"+blob, auth(cred)...); got.StatusCode != http.StatusOK {
 			t.Errorf("credential %q: got %d", cred, got.StatusCode)
 		}
 	}
@@ -183,7 +183,7 @@ func TestContentFetchedWithACredentialMayStillBePublic(t *testing.T) {
 	img := r.push("open/app", "v1", 20_000, 1)
 	r.warm("open/app", img)
 	for range 2 {
-		if got := r.do("GET", "/v2/open/app/blobs/"+img.layer.String()); got.StatusCode != 200 || got.Header.Get(headerSource) == sourceOrigin {
+		if got := r.do("GET", "/v2/open/app/blobs/"+img.layer.String()); got.StatusCode != http.StatusOK || got.Header.Get(headerSource) == sourceOrigin {
 			t.Errorf("got %d from %q, want 200 from the cache", got.StatusCode, got.Header.Get(headerSource))
 		}
 	}
@@ -197,7 +197,7 @@ func TestWithoutCredentialAClosedUpstreamIsAskedBeforeTheSwarm(t *testing.T) {
 	r := guarded(t, map[string][]string{mine: {"team/app"}})
 	img := r.push("team/app", "v1", 20_000, 1)
 	for range 3 {
-		if got := r.do("GET", "/v2/team/app/blobs/"+img.layer.String()); got.StatusCode != 401 {
+		if got := r.do("GET", "/v2/team/app/blobs/"+img.layer.String()); got.StatusCode != http.StatusUnauthorized {
 			t.Fatalf("got %d, want 401", got.StatusCode)
 		}
 	}
@@ -226,7 +226,7 @@ func TestCredentialsGoToTheSwarmOnlyAsPrivateUnlessTheWayIsSafe(t *testing.T) {
 				c.Upstreams.Hosts["origin.test"] = upstream.Host{PlainHTTP: true, ClientCert: row.cert}
 			})
 			img := r.push("team/app", "v1", 1000, 1)
-			if got := r.do("GET", "/v2/origin.test/team/app/blobs/"+img.layer.String(), append(auth(row.cred), "Cookie", "a=b", "X-Other", "c")...); got.StatusCode != 200 {
+			if got := r.do("GET", "/v2/origin.test/team/app/blobs/"+img.layer.String(), append(auth(row.cred), "Cookie", "a=b", "X-Other", "c")...); got.StatusCode != http.StatusOK {
 				t.Fatalf("got %d", got.StatusCode)
 			}
 			spec := r.swarm.specs[0]
@@ -281,8 +281,11 @@ func TestEachUnknownUpstreamHasItsOwnTasks(t *testing.T) {
 	d := digest.FromString("x")
 	ids := map[string]string{}
 	for _, up := range []upstream.Upstream{
-		{Base: "https://ghcr.io/v2", Shared: true}, {Base: "https://quay.io/v2", Shared: true},
-		{Base: "https://a.test/v2"}, {Base: "https://b.test/v2"}, {Base: "http://a.test/v2"},
+		{Base: "https://ghcr.io/v2", Shared: true},
+		{Base: "https://quay.io/v2", Shared: true},
+		{Base: "https://a.test/v2"},
+		{Base: "https://b.test/v2"},
+		{Base: "http://a.test/v2"},
 	} {
 		q := &request{route: route{digest: d}, up: up}
 		id := q.task()
@@ -306,7 +309,7 @@ func TestEveryBlobCanBeChecked(t *testing.T) {
 	r.warm("team/app", img)
 	r.pass(6 * time.Minute)
 	for _, path := range []string{"/manifests/v1", "/blobs/" + img.layer.String(), "/blobs/" + img.layer.String()} {
-		if got := r.do("GET", "/v2/team/app"+path, auth(mine)...); got.StatusCode != 200 {
+		if got := r.do("GET", "/v2/team/app"+path, auth(mine)...); got.StatusCode != http.StatusOK {
 			t.Fatalf("%s: got %d", path, got.StatusCode)
 		}
 	}
@@ -335,7 +338,7 @@ func TestALoginPageIsNoProof(t *testing.T) {
 					for k, v := range row.header {
 						w.Header().Set(k, v)
 					}
-					w.WriteHeader(200)
+					w.WriteHeader(http.StatusOK)
 					if req.Method == http.MethodGet {
 						_, _ = w.Write([]byte("a page!"))
 					}

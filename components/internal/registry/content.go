@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"strconv"
@@ -136,7 +137,7 @@ func (m *Mirror) manifest(w http.ResponseWriter, q *request, o *opened) {
 	defer c.close()
 	body, err := io.ReadAll(io.LimitReader(c, m.cfg.MaxManifest+1))
 	if v := q.digest.Verifier(); err == nil {
-		v.Write(body)
+		_, _ = v.Write(body) // a hash takes all
 		if !v.Verified() {
 			err = fmt.Errorf("%d bytes of the swarm do not match the digest", len(body))
 		}
@@ -172,9 +173,7 @@ func isManifestType(contentType string) bool {
 // write sends an answer held in memory.
 func (m *Mirror) write(w http.ResponseWriter, q *request, a *answer) {
 	h := w.Header()
-	for name, values := range a.header {
-		h[name] = values
-	}
+	maps.Copy(h, a.header)
 	length := a.length
 	if q.http.Method == http.MethodGet {
 		length = int64(len(a.body))

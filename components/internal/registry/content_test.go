@@ -2,15 +2,20 @@ package registry
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha512"
 	"fmt"
 	"io"
+	"log/slog"
 	"mime"
 	"mime/multipart"
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -106,7 +111,7 @@ func TestSeveralRangesAreOneMultipartAnswer(t *testing.T) {
 	d := r.hold([]byte("0123456789"), "application/x-layer")
 	got := r.do("GET", "/v2/app/blobs/"+d.String(), "Range", "bytes=0-1, 4-5, -1")
 	media, params, err := mime.ParseMediaType(got.Header.Get("Content-Type"))
-	if err != nil || got.StatusCode != 206 || media != "multipart/byteranges" {
+	if err != nil || got.StatusCode != http.StatusPartialContent || media != "multipart/byteranges" {
 		t.Fatalf("got %d, Content-Type %q", got.StatusCode, got.Header.Get("Content-Type"))
 	}
 	if got.ContentLength != int64(len(got.body)) {
@@ -136,7 +141,7 @@ func TestEightRangesOfAColdBlobAreOneDownload(t *testing.T) {
 		first, last := i*step, min((i+1)*step, len(out))-1
 		wg.Go(func() {
 			got := r.do("GET", "/v2/app/blobs/"+img.layer.String(), "Range", fmt.Sprintf("bytes=%d-%d", first, last))
-			if got.StatusCode != 206 || len(got.body) != last-first+1 {
+			if got.StatusCode != http.StatusPartialContent || len(got.body) != last-first+1 {
 				t.Errorf("range %d-%d: got %d with %d bytes", first, last, got.StatusCode, len(got.body))
 			}
 			copy(out[first:], got.body)
@@ -156,7 +161,7 @@ func TestEmptyBlob(t *testing.T) {
 	r := newRig(t)
 	d := r.hold(nil, "")
 	for _, rng := range []string{"", "bytes=0-", "bytes=0-0"} {
-		if got := r.do("GET", "/v2/app/blobs/"+d.String(), "Range", rng); got.StatusCode != 200 || got.ContentLength != 0 {
+		if got := r.do("GET", "/v2/app/blobs/"+d.String(), "Range", rng); got.StatusCode != http.StatusOK || got.ContentLength != 0 {
 			t.Errorf("range %q of nothing: got %d, length %d", rng, got.StatusCode, got.ContentLength)
 		}
 	}
@@ -171,7 +176,7 @@ func TestABlobOfUnknownLengthIsSentInChunks(t *testing.T) {
 		got := r.do("GET", "/v2/app/blobs/"+img.layer.String(), "Range", rng)
 		// What Known tells has the length; only the first request has to go without.
 		r.swarm.set(func() { r.swarm.tasks[img.layer.Encoded()].local = false })
-		if got.StatusCode != 200 || got.ContentLength != -1 || got.Header.Get("Accept-Ranges") != "" || !bytes.Equal(got.body, img.bytes) || got.err != nil {
+		if got.StatusCode != http.StatusOK || got.ContentLength != -1 || got.Header.Get("Accept-Ranges") != "" || !bytes.Equal(got.body, img.bytes) || got.err != nil {
 			t.Errorf("range %q: got %d, length %d, Accept-Ranges %q, %d bytes, %v", rng, got.StatusCode, got.ContentLength, got.Header.Get("Accept-Ranges"), len(got.body), got.err)
 		}
 	}
@@ -191,7 +196,7 @@ func TestManifestsByDigest(t *testing.T) {
 			d := r.hold([]byte(row.body), row.origin)
 			for _, method := range []string{"GET", "HEAD"} {
 				got := r.do(method, "/v2/app/manifests/"+d.String(), "Range", "bytes=0-1")
-				if got.StatusCode != 200 || got.Header.Get("Content-Type") != row.want || got.ContentLength != int64(len(row.body)) ||
+				if got.StatusCode != http.StatusOK || got.Header.Get("Content-Type") != row.want || got.ContentLength != int64(len(row.body)) ||
 					got.Header.Get("Accept-Ranges") != "" || got.Header.Get(headerDigest) != d.String() {
 					t.Errorf("%s: got %d, length %d, headers %v; want type %q", method, got.StatusCode, got.ContentLength, got.Header, row.want)
 				}
@@ -199,7 +204,7 @@ func TestManifestsByDigest(t *testing.T) {
 					t.Errorf("got body %q, want %q", got.body, row.body)
 				}
 			}
-			if got := r.do("GET", "/v2/app/manifests/"+d.String(), "If-None-Match", `"`+d.String()+`"`); got.StatusCode != 304 {
+			if got := r.do("GET", "/v2/app/manifests/"+d.String(), "If-None-Match", `"`+d.String()+`"`); got.StatusCode != http.StatusNotModified {
 				t.Errorf("If-None-Match: got %d, want 304", got.StatusCode)
 			}
 		})
@@ -212,7 +217,7 @@ func TestAManifestTooLargeToHoldStreams(t *testing.T) {
 	body := `{"config":{"digest":"` + sum256 + `"},"layers":[` + strings.Repeat(" ", 100) + `]}`
 	d := r.hold([]byte(body), "application/vnd.oci.image.manifest.v1+json")
 	got := r.do("GET", "/v2/app/manifests/"+d.String())
-	if got.StatusCode != 200 || string(got.body) != body || got.Header.Get("Content-Type") != "application/vnd.oci.image.manifest.v1+json" {
+	if got.StatusCode != http.StatusOK || string(got.body) != body || got.Header.Get("Content-Type") != "application/vnd.oci.image.manifest.v1+json" {
 		t.Errorf("got %d %q, %v", got.StatusCode, got.body, got.Header)
 	}
 }
@@ -231,7 +236,7 @@ func TestBlobsBySHA512AreTasksToo(t *testing.T) {
 	}
 	for range 2 {
 		got := r.do("GET", "/v2/app/blobs/"+d.String())
-		if got.StatusCode != 200 || !bytes.Equal(got.body, data) || got.Header.Get(headerDigest) != d.String() || !api.ValidTaskID(got.Header.Get(headerTask)) {
+		if got.StatusCode != http.StatusOK || !bytes.Equal(got.body, data) || got.Header.Get(headerDigest) != d.String() || !api.ValidTaskID(got.Header.Get(headerTask)) {
 			t.Errorf("got %d %q, %v", got.StatusCode, got.body, got.Header)
 		}
 	}
@@ -258,6 +263,7 @@ func TestTheReaderWritesToWhatCanSendFiles(t *testing.T) {
 type fileWriter struct {
 	header    http.Header
 	readFroms int
+	deadlines int
 }
 
 func (w *fileWriter) Header() http.Header         { return w.header }
@@ -267,3 +273,82 @@ func (w *fileWriter) ReadFrom(r io.Reader) (int64, error) {
 	w.readFroms++
 	return io.Copy(io.Discard, r)
 }
+
+// stalled is a download of ten bytes that knows all of itself and sends nothing.
+type stalled struct {
+	opened, closed atomic.Int64
+}
+
+func (s *stalled) Known(string) (api.Meta, bool) { return api.Meta{}, false }
+
+func (s *stalled) Open(context.Context, Spec) (Handle, error) {
+	s.opened.Add(1)
+	return s, nil
+}
+
+func (s *stalled) Meta(context.Context) (api.Meta, error) {
+	return api.Meta{Length: 10, Public: true}, nil
+}
+func (s *stalled) Source() string { return "swarm" }
+func (s *stalled) Close()         { s.closed.Add(1) }
+
+func (s *stalled) Reader(int64, int64) io.ReadCloser {
+	r, w := io.Pipe()
+	_ = w // never written to
+	return r
+}
+
+func TestAClientThatLeavesEndsItsRequest(t *testing.T) {
+	t.Parallel()
+	for _, rng := range []string{"", "bytes=1-2", "bytes=1-2,4-5"} {
+		synctest.Test(t, func(t *testing.T) {
+			swarm := &stalled{}
+			m, err := New(Config{}, Deps{Guard: openGuard{}, Log: slog.New(slog.DiscardHandler), Transfers: swarm, Origin: doFunc(nil)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, leave := context.WithCancel(t.Context())
+			ended := make(chan any)
+			go func() {
+				defer func() { ended <- recover() }()
+				ask(ctx, m, "/v2/app/blobs/"+sum256, []string{"Range", rng})
+			}()
+			synctest.Wait()
+			if len(m.slots) != 1 || swarm.opened.Load() != 1 {
+				t.Errorf("range %q: %d requests and %d downloads are under way, want one", rng, len(m.slots), swarm.opened.Load())
+			}
+			leave()
+			if got := <-ended; got != http.ErrAbortHandler {
+				t.Errorf("range %q: the handler ended with %v, want it to abort", rng, got)
+			}
+			if len(m.slots) != 0 || swarm.closed.Load() != 1 {
+				t.Errorf("range %q: %d requests are under way and %d handles closed, want 0 and 1", rng, len(m.slots), swarm.closed.Load())
+			}
+		})
+	}
+}
+
+func TestAFrozenClientIsGivenUp(t *testing.T) {
+	t.Parallel()
+	m, err := newMetrics(nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &fileWriter{header: http.Header{}}
+	rec := m.begin(w, blob)
+	for i, run := range []func() error{
+		func() error { _, err := rec.Write([]byte("x")); return err },
+		func() error { _, err := io.Copy(rec, io.LimitReader(strings.NewReader("abc"), 3)); return err },
+		// Of unknown length, so in runs of a buffer each.
+		func() error { _, err := io.Copy(rec, struct{ io.Reader }{strings.NewReader("abc")}); return err },
+	} {
+		if err := run(); err != nil || w.deadlines != i+1 {
+			t.Errorf("run %d: got %v, and %d deadlines", i, err, w.deadlines)
+		}
+	}
+	if rec.sent != 7 || w.readFroms != 1 {
+		t.Errorf("counted %d bytes, want 7; ReadFrom called %d times, want once", rec.sent, w.readFroms)
+	}
+}
+
+func (w *fileWriter) SetWriteDeadline(time.Time) error { w.deadlines++; return nil }

@@ -37,7 +37,7 @@ type Handle interface {
 	// Meta waits until the representation headers are known, and the length, which is -1 if the origin tells none.
 	Meta(ctx context.Context) (api.Meta, error)
 	// Reader gives n bytes from off on in order, as they come; a negative n means to the end. It may implement io.WriterTo, whose
-	// result then counts what was written before an error.
+	// result then counts what was written before an error. Close may come while a read waits, and ends it.
 	Reader(off, n int64) io.ReadCloser
 	// Source is "cache", "swarm" or "origin".
 	Source() string

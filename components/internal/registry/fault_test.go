@@ -27,25 +27,25 @@ func TestWhenTheSwarmFailsBeforeTheFirstByteTheOriginAnswers(t *testing.T) {
 				img := r.push("app", "v1", 50_000, 1)
 				row.fail(r.swarm)
 				blob, manifest := "/v2/app/blobs/"+img.layer.String(), "/v2/app/manifests/"+img.digest.String()
-				if got := r.do("GET", blob, auth(cred)...); got.StatusCode != 200 || !bytes.Equal(got.body, img.bytes) || got.Header.Get(headerSource) != sourceOrigin {
+				if got := r.do("GET", blob, auth(cred)...); got.StatusCode != http.StatusOK || !bytes.Equal(got.body, img.bytes) || got.Header.Get(headerSource) != sourceOrigin {
 					t.Errorf("blob: got %d with %d bytes from %q", got.StatusCode, len(got.body), got.Header.Get(headerSource))
 				}
-				if got := r.do("GET", blob, append(auth(cred), "Range", "bytes=10-19", "If-Range", `"`+img.layer.String()+`"`)...); got.StatusCode != 206 || !bytes.Equal(got.body, img.bytes[10:20]) {
+				if got := r.do("GET", blob, append(auth(cred), "Range", "bytes=10-19", "If-Range", `"`+img.layer.String()+`"`)...); got.StatusCode != http.StatusPartialContent || !bytes.Equal(got.body, img.bytes[10:20]) {
 					t.Errorf("range: got %d with %d bytes", got.StatusCode, len(got.body))
 				}
-				if got := r.do("GET", blob, append(auth(cred), "Range", "bytes=10-19", "If-Range", `"x"`)...); got.StatusCode != 200 || len(got.body) != len(img.bytes) {
+				if got := r.do("GET", blob, append(auth(cred), "Range", "bytes=10-19", "If-Range", `"x"`)...); got.StatusCode != http.StatusOK || len(got.body) != len(img.bytes) {
 					t.Errorf("range of another version: got %d with %d bytes", got.StatusCode, len(got.body))
 				}
-				if got := r.do("HEAD", blob, auth(cred)...); got.StatusCode != 200 || got.ContentLength != int64(len(img.bytes)) {
+				if got := r.do("HEAD", blob, auth(cred)...); got.StatusCode != http.StatusOK || got.ContentLength != int64(len(img.bytes)) {
 					t.Errorf("HEAD: got %d, length %d", got.StatusCode, got.ContentLength)
 				}
 				for _, method := range []string{"GET", "HEAD"} {
 					got := r.do(method, manifest, auth(cred)...)
-					if got.StatusCode != 200 || method == "GET" && !bytes.Equal(got.body, img.manifest) || got.ContentLength != int64(len(img.manifest)) {
+					if got.StatusCode != http.StatusOK || method == "GET" && !bytes.Equal(got.body, img.manifest) || got.ContentLength != int64(len(img.manifest)) {
 						t.Errorf("%s manifest: got %d with %d bytes", method, got.StatusCode, len(got.body))
 					}
 				}
-				if got := r.do("GET", "/v2/app/blobs/"+sum256, auth(cred)...); got.StatusCode != 404 {
+				if got := r.do("GET", "/v2/app/blobs/"+sum256, auth(cred)...); got.StatusCode != http.StatusNotFound {
 					t.Errorf("a blob that the origin lacks: got %d, want its 404", got.StatusCode)
 				}
 			})
@@ -57,7 +57,7 @@ func TestWhenTheSwarmFailsInTheBodyTheOriginGoesOn(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	img := r.push("app", "v1", 300_000, 1)
-	if got := r.do("GET", "/v2/app/blobs/"+img.layer.String()); got.StatusCode != 200 {
+	if got := r.do("GET", "/v2/app/blobs/"+img.layer.String()); got.StatusCode != http.StatusOK {
 		t.Fatalf("got %d", got.StatusCode)
 	}
 	size := len(img.bytes)
@@ -67,10 +67,19 @@ func TestWhenTheSwarmFailsInTheBodyTheOriginGoesOn(t *testing.T) {
 		noWriteTo   bool
 		unknown     bool
 	}{
-		{cut: 0}, {cut: 1}, {cut: 65_536}, {cut: int64(size) - 1}, {cut: int64(size)},
-		{cut: 1000, first: 500, last: 99_999}, {cut: 10, first: 500, last: 99_999}, {cut: 200_000, first: 500, last: 99_999},
-		{cut: 1000, noWriteTo: true}, {cut: 0, noWriteTo: true, first: 1, last: 1},
-		{cut: 1000, unknown: true}, {cut: 0, unknown: true}, {cut: int64(size) - 1, unknown: true},
+		{cut: 0},
+		{cut: 1},
+		{cut: 65_536},
+		{cut: int64(size) - 1},
+		{cut: int64(size)},
+		{cut: 1000, first: 500, last: 99_999},
+		{cut: 10, first: 500, last: 99_999},
+		{cut: 200_000, first: 500, last: 99_999},
+		{cut: 1000, noWriteTo: true},
+		{cut: 0, noWriteTo: true, first: 1, last: 1},
+		{cut: 1000, unknown: true},
+		{cut: 0, unknown: true},
+		{cut: int64(size) - 1, unknown: true},
 	} {
 		t.Run(fmt.Sprintf("%+v", row), func(t *testing.T) {
 			r.swarm.set(func() {
@@ -101,12 +110,12 @@ func TestSeveralRangesGoOnFromTheOriginToo(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	img := r.push("app", "v1", 100_000, 1)
-	if got := r.do("GET", "/v2/app/blobs/"+img.layer.String()); got.StatusCode != 200 {
+	if got := r.do("GET", "/v2/app/blobs/"+img.layer.String()); got.StatusCode != http.StatusOK {
 		t.Fatalf("got %d", got.StatusCode)
 	}
 	r.swarm.set(func() { r.swarm.cut = 1000 })
 	got := r.do("GET", "/v2/app/blobs/"+img.layer.String(), "Range", "bytes=990-1009,50000-50009")
-	if got.StatusCode != 206 || got.err != nil || !bytes.Contains(got.body, img.bytes[990:1010]) || !bytes.Contains(got.body, img.bytes[50000:50010]) {
+	if got.StatusCode != http.StatusPartialContent || got.err != nil || !bytes.Contains(got.body, img.bytes[990:1010]) || !bytes.Contains(got.body, img.bytes[50000:50010]) {
 		t.Errorf("got %d with %d bytes, %v", got.StatusCode, len(got.body), got.err)
 	}
 }
@@ -118,7 +127,7 @@ func TestWhenNobodyCanGoOnTheClientSeesACutBody(t *testing.T) {
 			t.Parallel()
 			r := newRig(t)
 			img := r.push("app", "v1", 100_000, 1)
-			if got := r.do("GET", "/v2/app/blobs/"+img.layer.String()); got.StatusCode != 200 {
+			if got := r.do("GET", "/v2/app/blobs/"+img.layer.String()); got.StatusCode != http.StatusOK {
 				t.Fatalf("got %d", got.StatusCode)
 			}
 			r.swarm.set(func() {
@@ -126,7 +135,10 @@ func TestWhenNobodyCanGoOnTheClientSeesACutBody(t *testing.T) {
 				r.swarm.tasks[img.layer.Encoded()].local = !unknown
 			})
 			r.origin.set(func() {
-				r.origin.hook = func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(500); return true }
+				r.origin.hook = func(w http.ResponseWriter, _ *http.Request) bool {
+					w.WriteHeader(http.StatusInternalServerError)
+					return true
+				}
 			})
 			got := r.do("GET", "/v2/app/blobs/"+img.layer.String())
 			if got.err == nil {
@@ -146,7 +158,7 @@ func TestAnOriginWithAnotherLengthDoesNotGoOn(t *testing.T) {
 	r.swarm.set(func() { r.swarm.cut = 1000 })
 	r.origin.hook = func(w http.ResponseWriter, _ *http.Request) bool {
 		w.Header().Set("Content-Range", "bytes 1000-4999/6000")
-		w.WriteHeader(206)
+		w.WriteHeader(http.StatusPartialContent)
 		_, _ = w.Write(bytes.Repeat([]byte("y"), 4000))
 		return true
 	}
@@ -161,7 +173,7 @@ func TestWrongBytesOfTheSwarmAreNoManifest(t *testing.T) {
 	img := r.push("app", "v1", 1000, 1)
 	r.swarm.tasks[img.digest.Encoded()] = &swarmTask{data: []byte(`{"evil":true}`), local: true, meta: api.Meta{Length: 13, Public: true}}
 	got := r.do("GET", "/v2/app/manifests/"+img.digest.String())
-	if got.StatusCode != 200 || !bytes.Equal(got.body, img.manifest) || got.Header.Get(headerSource) != sourceOrigin {
+	if got.StatusCode != http.StatusOK || !bytes.Equal(got.body, img.manifest) || got.Header.Get(headerSource) != sourceOrigin {
 		t.Errorf("got %d %q from %q, want the origin's", got.StatusCode, got.body, got.Header.Get(headerSource))
 	}
 }
@@ -203,7 +215,7 @@ func TestARelayedBodyThatBreaksGoesOnAtItsOffset(t *testing.T) {
 						w.Header().Set("Content-Length", fmt.Sprint(len(data)))
 					}
 					if rng != "" {
-						w.WriteHeader(206)
+						w.WriteHeader(http.StatusPartialContent)
 					}
 					_, _ = w.Write(data[:20_000])
 					_ = http.NewResponseController(w).Flush()

@@ -97,8 +97,8 @@ func (o *testOrigin) token(w http.ResponseWriter, r *http.Request) {
 func repoOf(path string) string {
 	p := strings.TrimPrefix(path, "/v2/")
 	for _, mark := range []string{"/manifests/", "/blobs/", "/tags/", "/referrers/"} {
-		if i := strings.Index(p, mark); i >= 0 {
-			return p[:i]
+		if before, _, ok := strings.Cut(p, mark); ok {
+			return before
 		}
 	}
 	return ""
@@ -223,9 +223,8 @@ func (s *swarm) Open(ctx context.Context, spec Spec) (Handle, error) {
 }
 
 type swarmHandle struct {
-	s      *swarm
-	spec   Spec
-	source string
+	s    *swarm
+	spec Spec
 }
 
 func (h *swarmHandle) Meta(ctx context.Context) (api.Meta, error) {

@@ -5,6 +5,8 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -45,12 +47,22 @@ type recorder struct {
 	http.ResponseWriter
 	metrics *metrics
 	kind    kind
+	conn    *http.ResponseController
 	status  int
 	sent    int64
 }
 
+const (
+	// clientPatience is how long a client may take over one run of bytes. One that is frozen would otherwise keep its request for ever.
+	clientPatience = 5 * time.Minute
+	// maxRun is the longest run that is handed on at once, in bytes: what fits through even a slow disk of the client's in that time.
+	maxRun = 16 << 20
+)
+
+var buffers = sync.Pool{New: func() any { b := make([]byte, 64<<10); return &b }}
+
 func (m *metrics) begin(w http.ResponseWriter, k kind) *recorder {
-	return &recorder{ResponseWriter: w, metrics: m, kind: k}
+	return &recorder{ResponseWriter: w, metrics: m, kind: k, conn: http.NewResponseController(w)}
 }
 
 func (r *recorder) end() {
@@ -70,19 +82,28 @@ func (r *recorder) WriteHeader(status int) {
 }
 
 func (r *recorder) Write(p []byte) (int, error) {
-	if r.status == 0 {
-		r.status = http.StatusOK
-	}
+	r.begin()
 	n, err := r.ResponseWriter.Write(p)
 	r.sent += int64(n)
 	return n, err
 }
 
-// ReadFrom implements io.ReaderFrom: io.Copy asks the wrapped writer in turn.
-func (r *recorder) ReadFrom(src io.Reader) (int64, error) {
+// begin a run.
+func (r *recorder) begin() {
 	if r.status == 0 {
 		r.status = http.StatusOK
 	}
+	_ = r.conn.SetWriteDeadline(time.Now().Add(clientPatience)) // net/http takes it back at the end; other writers need none
+}
+
+// ReadFrom implements io.ReaderFrom: io.Copy asks the wrapped writer in turn.
+func (r *recorder) ReadFrom(src io.Reader) (int64, error) {
+	if l, ok := src.(*io.LimitedReader); !ok || l.N > maxRun {
+		buf := buffers.Get().(*[]byte) //nolint:forcetypeassert // the pool has one type
+		defer buffers.Put(buf)
+		return io.CopyBuffer(struct{ io.Writer }{r}, src, *buf)
+	}
+	r.begin()
 	n, err := io.Copy(r.ResponseWriter, src)
 	r.sent += n
 	return n, err

@@ -5,8 +5,6 @@ package registry
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -17,6 +15,7 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/sync/singleflight"
 
+	"github.com/dragonfly-kube/dragonfly/components/internal/piece"
 	"github.com/dragonfly-kube/dragonfly/components/internal/registry/access"
 	"github.com/dragonfly-kube/dragonfly/components/internal/registry/upstream"
 )
@@ -155,15 +154,14 @@ func (q *request) header(also ...string) http.Header {
 // task is the id of the content. Content of an upstream that is not believed about what it holds is a task of its own: see
 // upstream.Config.Shared.
 func (q *request) task() string {
-	if q.up.Shared && q.digest.Algorithm() == "sha256" {
-		return q.digest.Encoded()
+	id, err := piece.BlobID(q.digest)
+	if err == nil && !q.up.Shared {
+		id, err = piece.URLID(q.up.Base, nil, "", q.digest.String())
 	}
-	scope := ""
-	if !q.up.Shared {
-		scope = q.up.Base
+	if err != nil {
+		panic(err) // both were checked when the request was read
 	}
-	sum := sha256.Sum256([]byte("dragonfly task 1\ncontent " + q.digest.String() + "\nof " + scope + "\n"))
-	return hex.EncodeToString(sum[:])
+	return id
 }
 
 // spec of the task for the transfer.

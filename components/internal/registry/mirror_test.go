@@ -16,11 +16,18 @@ func TestTheMirrorIsReadOnly(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	for _, row := range []struct{ method, path string }{
-		{"POST", "/v2/app/blobs/uploads/"}, {"PUT", "/v2/app/manifests/v1"}, {"PATCH", "/v2/app/blobs/uploads/x"},
-		{"DELETE", "/v2/app/manifests/" + sum256}, {"DELETE", "/v2/app/blobs/" + sum256}, {"POST", "/v2/"}, {"PUT", "/v2"}, {"OPTIONS", "/v2/"}, {"TRACE", "/v2/x"},
+		{"POST", "/v2/app/blobs/uploads/"},
+		{"PUT", "/v2/app/manifests/v1"},
+		{"PATCH", "/v2/app/blobs/uploads/x"},
+		{"DELETE", "/v2/app/manifests/" + sum256},
+		{"DELETE", "/v2/app/blobs/" + sum256},
+		{"POST", "/v2/"},
+		{"PUT", "/v2"},
+		{"OPTIONS", "/v2/"},
+		{"TRACE", "/v2/x"},
 	} {
 		got := r.do(row.method, row.path)
-		if got.StatusCode != 405 || got.Header.Get("Allow") != "GET, HEAD" || !strings.HasPrefix(string(got.body), `{"errors":[{"code":"UNSUPPORTED",`) {
+		if got.StatusCode != http.StatusMethodNotAllowed || got.Header.Get("Allow") != "GET, HEAD" || !strings.HasPrefix(string(got.body), `{"errors":[{"code":"UNSUPPORTED",`) {
 			t.Errorf("%s %s: got %d, Allow %q, %s", row.method, row.path, got.StatusCode, got.Header.Get("Allow"), got.body)
 		}
 	}
@@ -66,7 +73,7 @@ func TestTheMirrorIsNoWayIntoTheNode(t *testing.T) {
 			if strings.HasPrefix(host, "localhost") {
 				continue // resolved by no resolver in this test: see package egress
 			}
-			if got := r.do("GET", path); got.StatusCode != 403 || !strings.Contains(string(got.body), "list it under the registries") {
+			if got := r.do("GET", path); got.StatusCode != http.StatusForbidden || !strings.Contains(string(got.body), "list it under the registries") {
 				t.Errorf("%s: got %d %s, want 403 and what to do", path, got.StatusCode, got.body)
 			}
 		}
@@ -82,7 +89,7 @@ func TestUpstreamsByQueryByPathAndByDefaultAreOneTask(t *testing.T) {
 	img := r.push("team/app", "v1", 10_000, 1)
 	for _, path := range []string{"/v2/team/app/%s", "/v2/team/app/%s?ns=origin.test", "/v2/origin.test/team/app/%s", "/v2/team/app/%s?ns=" + r.origin.host()} {
 		for _, what := range []string{"manifests/v1", "manifests/" + img.digest.String(), "blobs/" + img.layer.String()} {
-			if got := r.do("GET", strings.Replace(path, "%s", what, 1)); got.StatusCode != 200 {
+			if got := r.do("GET", strings.Replace(path, "%s", what, 1)); got.StatusCode != http.StatusOK {
 				t.Errorf("%s of %s: got %d %s", path, what, got.StatusCode, got.body)
 			}
 		}
@@ -121,7 +128,7 @@ func TestWhatIsNoContentPassesThrough(t *testing.T) {
 		"/v2/team/app/tags/list?n=1&ns=origin.test&last=v0": `"v1"`,
 	} {
 		got := r.do("GET", path, "Cookie", "a=b", "X-Forwarded-For", "1.2.3.4", "Authorization", mine, "User-Agent", "test/1", "Accept", "a/b", "Accept-Encoding", "gzip")
-		if got.StatusCode != 200 || !strings.Contains(string(got.body), want) {
+		if got.StatusCode != http.StatusOK || !strings.Contains(string(got.body), want) {
 			t.Errorf("%s: got %d %s", path, got.StatusCode, got.body)
 		}
 		for _, name := range []string{"Set-Cookie", "X-Hop"} {
@@ -169,13 +176,13 @@ func TestTooManyRequestsAreTurnedAway(t *testing.T) {
 	var wg sync.WaitGroup
 	wg.Go(func() { r.do("GET", "/v2/") })
 	<-arrived
-	if got := r.do("GET", "/v2/"); got.StatusCode != 503 || got.Header.Get("Retry-After") == "" || !strings.Contains(string(got.body), codeTooMany) {
+	if got := r.do("GET", "/v2/"); got.StatusCode != http.StatusServiceUnavailable || got.Header.Get("Retry-After") == "" || !strings.Contains(string(got.body), codeTooMany) {
 		t.Errorf("got %d, Retry-After %q, %s", got.StatusCode, got.Header.Get("Retry-After"), got.body)
 	}
 	close(release)
 	wg.Wait()
 	r.origin.set(func() { r.origin.hook = nil })
-	if got := r.do("GET", "/v2/"); got.StatusCode != 200 {
+	if got := r.do("GET", "/v2/"); got.StatusCode != http.StatusOK {
 		t.Errorf("afterwards: got %d", got.StatusCode)
 	}
 }

@@ -22,7 +22,7 @@ func FuzzRange(f *testing.F) {
 	}
 	const content = "0123456789"
 	f.Fuzz(func(t *testing.T, rng string) {
-		r := httptest.NewRequest("GET", "/", nil)
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.Header["Range"] = []string{rng}
 		w := httptest.NewRecorder()
 		w.Header().Set("Content-Type", "x/y")

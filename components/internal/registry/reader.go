@@ -87,7 +87,7 @@ func (c *swarmContent) Read(p []byte) (int, error) {
 	for {
 		n, err := c.read(p)
 		c.off += int64(n)
-		if n > 0 || err == nil || err == io.EOF && c.size < 0 {
+		if n > 0 || err == nil || err == io.EOF && c.size < 0 { //nolint:errorlint // a reader ends with io.EOF itself
 			return n, err
 		}
 		if c.err = c.change(err); c.err != nil {
@@ -122,8 +122,25 @@ func (c *swarmContent) openAt(n int64) (io.ReadCloser, error) {
 			return nil, err
 		}
 	}
-	return c.o.handle.Reader(c.off, n), nil
+	r := c.o.handle.Reader(c.off, n)
+	// A reader waits for bytes, not for the request: without this, one whose client left would wait until some come.
+	stop := context.AfterFunc(c.q.ctx(), func() { r.Close() })
+	return &watched{r, stop}, nil
 }
+
+// watched is a reader that is closed when the request ends.
+type watched struct {
+	io.ReadCloser
+	stop func() bool
+}
+
+func (w *watched) Close() error {
+	w.stop()
+	return w.ReadCloser.Close()
+}
+
+// WriteTo implements io.WriterTo.
+func (w *watched) WriteTo(dst io.Writer) (int64, error) { return io.Copy(dst, w.ReadCloser) }
 
 func (c *swarmContent) openOrigin(n int64) (io.ReadCloser, error) {
 	total, body, err := c.m.origin.Stream(c.q.ctx(), c.q.url(), c.q.header(), c.off, n)
@@ -143,7 +160,7 @@ func (c *swarmContent) change(err error) error {
 	if c.q.ctx().Err() != nil {
 		return context.Cause(c.q.ctx())
 	}
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
 	if c.fromOrigin {

@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/dragonfly-kube/dragonfly/components/internal/registry/egress"
 )
 
 // relay answers q, content by digest, from the origin alone.
@@ -63,9 +66,7 @@ func relayRange(q *request) string {
 }
 
 func (m *Mirror) relayHeader(h http.Header, q *request, resp *http.Response) {
-	for name, values := range passed(resp.Header) {
-		h[name] = values
-	}
+	maps.Copy(h, passed(resp.Header))
 	if resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusPartialContent {
 		m.describeOrigin(h, q)
 	}
@@ -91,6 +92,10 @@ func (m *Mirror) unreachable(w http.ResponseWriter, q *request, err error) {
 		return
 	}
 	q.logger(m).Warn("mirror: origin not reached", "error", err)
+	if errors.Is(err, egress.ErrRefused) {
+		fail(w, http.StatusForbidden, codeDenied, "the mirror does not go to the address that "+q.up.Host+" leads to; if that is meant, list it under the registries")
+		return
+	}
 	fail(w, http.StatusBadGateway, codeUnavailable, "the mirror can't reach "+q.up.Host)
 }
 
@@ -146,7 +151,7 @@ func (b *relayBody) Read(p []byte) (int, error) {
 		if n > 0 {
 			return b.take(p[:n])
 		}
-		if err == io.EOF && b.left < 0 {
+		if err == io.EOF && b.left < 0 { //nolint:errorlint // a reader ends with io.EOF itself; one that is wrapped is a failure
 			return 0, b.end()
 		}
 		if err != nil {
@@ -160,14 +165,14 @@ func (b *relayBody) Read(p []byte) (int, error) {
 
 func (b *relayBody) take(p []byte) (int, error) {
 	if b.check != nil {
-		b.check.Write(p)
+		_, _ = b.check.Write(p) // a hash takes all
 	}
 	if b.off >= 0 {
 		b.off += int64(len(p))
 	}
 	if b.left > 0 {
 		if b.left -= int64(len(p)); b.left == 0 {
-			if err := b.end(); err != io.EOF {
+			if err := b.end(); !errors.Is(err, io.EOF) {
 				return 0, err
 			}
 		}
@@ -184,7 +189,7 @@ func (b *relayBody) end() error {
 }
 
 func (b *relayBody) resume(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
 	ctx := b.q.ctx()

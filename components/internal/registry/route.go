@@ -87,7 +87,7 @@ func parseRoute(p string) (route, error) {
 func validRepo(repo string) bool {
 	const host = "host.invalid/"
 	_, err := reference.WithName(host + repo)
-	return err == nil && len(repo) <= reference.NameTotalLengthMax
+	return err == nil && len(repo) <= reference.RepositoryNameTotalLengthMax
 }
 
 // resolve finds what r asks for and of which upstream: the one in ?ns=, as containerd sends it, else the host that begins the path, as

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
@@ -15,11 +16,11 @@ const (
 		"bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
 )
 
-func policy(t testing.TB) *upstream.Policy {
-	t.Helper()
+func policy(tb testing.TB) *upstream.Policy {
+	tb.Helper()
 	p, err := upstream.New(upstream.Config{Registry: "https://default.test", Hosts: map[string]upstream.Host{"plain.test:5000": {PlainHTTP: true}}})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return p
 }
@@ -59,7 +60,7 @@ func TestPathsAndTheirUpstreams(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
-			rt, up, err := resolve(p, httptest.NewRequest("GET", row.uri, nil))
+			rt, up, err := resolve(p, httptest.NewRequest(http.MethodGet, row.uri, nil))
 			if err != nil || rt.kind != row.kind || up.Base != row.base || rt.path != row.path {
 				t.Errorf("resolve(%q): got %v %q at %q, %v; want %v %q at %q", row.uri, rt.kind, rt.path, up.Base, err, row.kind, row.path, row.base)
 			}
@@ -80,7 +81,7 @@ func TestPathsThatAreNone(t *testing.T) {
 		"/v2/app/manifests/v1?ns=user:pw@host", "/v2/user@host.x/app/manifests/v1", "/v2/a:b:c/app/manifests/v1", "/v2/app/referrers/v1",
 		"/v2/ghcr.io/App/manifests/v1", "/v2/_catalog/", "/v2/app/_catalog",
 	} {
-		r := httptest.NewRequest("GET", "/", nil)
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		u, err := url.Parse(uri)
 		if err != nil {
 			t.Fatal(err)
@@ -102,7 +103,7 @@ func FuzzResolve(f *testing.F) {
 	}
 	p := policy(f)
 	f.Fuzz(func(t *testing.T, path, ns string) {
-		r := httptest.NewRequest("GET", "/", nil)
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.URL = &url.URL{Path: path}
 		if ns != "" {
 			r.URL.RawQuery = url.Values{"ns": {ns}}.Encode()

@@ -3,6 +3,7 @@ package registry
 import (
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 
@@ -111,9 +112,7 @@ func (m *Mirror) pass(w http.ResponseWriter, q *request) {
 	}
 	defer resp.Body.Close()
 	h := w.Header()
-	for name, values := range passed(resp.Header) {
-		h[name] = values
-	}
+	maps.Copy(h, passed(resp.Header))
 	for i, link := range h["Link"] {
 		h["Link"][i] = m.localLink(q, link)
 	}

@@ -22,7 +22,7 @@ func TestTagsComeFromTheOrigin(t *testing.T) {
 	img := r.push("team/app", "v1", 1000, 1)
 	for _, method := range []string{"GET", "HEAD"} {
 		got := r.do(method, "/v2/team/app/manifests/v1")
-		if got.StatusCode != 200 || got.Header.Get(headerDigest) != img.digest.String() || got.ContentLength != int64(len(img.manifest)) ||
+		if got.StatusCode != http.StatusOK || got.Header.Get(headerDigest) != img.digest.String() || got.ContentLength != int64(len(img.manifest)) ||
 			got.Header.Get("Docker-Distribution-Api-Version") != "registry/2.0" || got.Header.Get(headerSource) != sourceOrigin {
 			t.Errorf("%s: got %d, length %d, %v", method, got.StatusCode, got.ContentLength, got.Header)
 		}
@@ -34,7 +34,7 @@ func TestTagsComeFromTheOrigin(t *testing.T) {
 	if got := r.do("HEAD", "/v2/team/app/manifests/v1"); got.Header.Get(headerDigest) != newer.digest.String() {
 		t.Errorf("a moved tag: got %s, want %s", got.Header.Get(headerDigest), newer.digest)
 	}
-	if got := r.do("GET", "/v2/team/app/manifests/v2"); got.StatusCode != 404 || !strings.Contains(string(got.body), "errors") {
+	if got := r.do("GET", "/v2/team/app/manifests/v2"); got.StatusCode != http.StatusNotFound || !strings.Contains(string(got.body), "errors") {
 		t.Errorf("no such tag: got %d %q, want the origin's 404", got.StatusCode, got.body)
 	}
 }
@@ -75,7 +75,7 @@ func held(t *testing.T, requests *atomic.Int64, release <-chan struct{}) *Mirror
 		case <-req.Context().Done():
 			return nil, req.Context().Err()
 		}
-		return &http.Response{StatusCode: 200, Request: req, Header: http.Header{}, ContentLength: 8, Body: io.NopCloser(strings.NewReader("manifest"))}, nil
+		return &http.Response{StatusCode: http.StatusOK, Request: req, Header: http.Header{}, ContentLength: 8, Body: io.NopCloser(strings.NewReader("manifest"))}, nil
 	})})
 	if err != nil {
 		t.Fatal(err)
@@ -168,7 +168,7 @@ func TestAManifestTooLargeToHoldPassesByTag(t *testing.T) {
 				_, _ = w.Write([]byte(body))
 				return true
 			}
-			if got := r.do("GET", "/v2/app/manifests/v1"); got.StatusCode != 200 || string(got.body) != body {
+			if got := r.do("GET", "/v2/app/manifests/v1"); got.StatusCode != http.StatusOK || string(got.body) != body {
 				t.Errorf("got %d with %d bytes, %v", got.StatusCode, len(got.body), got.err)
 			}
 		})
@@ -187,14 +187,14 @@ func TestAManifestUnlikeItsDigestProvesNothing(t *testing.T) {
 				_, _ = w.Write(img.manifest)
 				return true
 			}
-			w.WriteHeader(403)
+			w.WriteHeader(http.StatusForbidden)
 			return true
 		}
 	})
-	if got := r.do("GET", "/v2/team/other/manifests/v1", auth(yours)...); got.StatusCode != 200 {
+	if got := r.do("GET", "/v2/team/other/manifests/v1", auth(yours)...); got.StatusCode != http.StatusOK {
 		t.Fatalf("got %d", got.StatusCode)
 	}
-	if got := r.do("GET", "/v2/team/other/blobs/"+img.layer.String(), auth(yours)...); got.StatusCode != 403 {
+	if got := r.do("GET", "/v2/team/other/blobs/"+img.layer.String(), auth(yours)...); got.StatusCode != http.StatusForbidden {
 		t.Errorf("got %d, want 403", got.StatusCode)
 	}
 }
@@ -222,7 +222,7 @@ func TestStaleTags(t *testing.T) {
 			r := newRig(t, func(c *Config) { c.StaleTags = row.stale })
 			img := r.push("app", row.tag, 1000, 1)
 			for _, path := range []string{row.tag, img.digest.String()} {
-				if got := r.do("GET", "/v2/app/manifests/"+path); got.StatusCode != 200 {
+				if got := r.do("GET", "/v2/app/manifests/"+path); got.StatusCode != http.StatusOK {
 					t.Fatalf("%s: got %d", path, got.StatusCode)
 				}
 			}
@@ -257,7 +257,7 @@ func TestAStaleTagIsUnderTheRuleOfAccessToo(t *testing.T) {
 		}
 	}
 	r.pass(6 * time.Minute)
-	if got := r.do("GET", "/v2/team/app/manifests/v1", auth(mine)...); got.StatusCode != 502 {
+	if got := r.do("GET", "/v2/team/app/manifests/v1", auth(mine)...); got.StatusCode != http.StatusBadGateway {
 		t.Errorf("after the proof's time: got %d, want 502", got.StatusCode)
 	}
 }

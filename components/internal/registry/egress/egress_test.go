@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -36,12 +37,7 @@ func newGuard(t *testing.T, table map[string][]string, trusted ...string) (*Guar
 	g, err := New(Config{
 		Resolver: r,
 		Trusted: func(host string) bool {
-			for _, h := range trusted {
-				if h == host {
-					return true
-				}
-			}
-			return false
+			return slices.Contains(trusted, host)
 		},
 		Own: func() ([]netip.Addr, error) {
 			return []netip.Addr{netip.MustParseAddr("10.1.2.3"), netip.MustParseAddr("fe80::1%eth0"), netip.MustParseAddr("2001:db8::7")}, nil
