@@ -19,10 +19,3 @@ func (s *Server) admin() http.Handler {
 	mux.HandleFunc("GET "+api.PathStatus, s.status)
 	return mux
 }
-
-// local serves the socket: what other programs on this node may ask.
-func (s *Server) local() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET "+api.PathStatus, s.status)
-	return mux
-}

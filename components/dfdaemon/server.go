@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/dragonfly-kube/dragonfly/components/internal/engine"
+	"github.com/dragonfly-kube/dragonfly/components/internal/localapi"
 	"github.com/dragonfly-kube/dragonfly/components/internal/registry"
 	"github.com/dragonfly-kube/dragonfly/components/internal/registry/egress"
 	"github.com/dragonfly-kube/dragonfly/components/internal/registry/upstream"
@@ -109,7 +110,7 @@ func (s *Server) listen(cfg Config, mirror http.Handler) error {
 	if err := os.Remove(cfg.Socket); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("remove the old socket: %w", err)
 	}
-	if err := s.add("socket", "unix", cfg.Socket, s.local()); err != nil {
+	if err := s.add("socket", "unix", cfg.Socket, localapi.Handler(s.engine, s.describe, s.log)); err != nil {
 		return err
 	}
 	// It lets its user pull with this node's rights.

@@ -61,7 +61,7 @@ func (l *lane) write(r Request) {
 	}
 }
 
-// format writes a request head by RFC 9112. All parts are ids and numbers, so nothing needs escaping.
+// format writes a request head by RFC 9112. All parts are our own ids, addresses and numbers, so nothing needs escaping. Callers hold mu.
 func (l *lane) format(r Request) []byte {
 	t := l.link.task
 	var b bytes.Buffer
@@ -69,7 +69,7 @@ func (l *lane) format(r Request) []byte {
 	if r.Pick {
 		path = api.PickPath(t.ID(), r.Limit)
 	}
-	fmt.Fprintf(&b, "GET %s HTTP/1.1\r\nHost: %s\r\n%s: %s\r\n", path, l.link.parent.Peer, api.HeaderPeer, l.link.cfg.Self)
+	fmt.Fprintf(&b, "GET %s HTTP/1.1\r\nHost: %s\r\n%s: %s\r\n", path, l.conn.RemoteAddr(), api.HeaderPeer, l.link.cfg.Self)
 	if ticket := t.Ticket(); ticket != "" {
 		fmt.Fprintf(&b, "%s: %s\r\n", api.HeaderTicket, ticket)
 	}

@@ -62,7 +62,7 @@ func (l *Link) readNews(ctx context.Context) error {
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	head := fmt.Sprintf("GET %s HTTP/1.1\r\nHost: %s\r\n%s: %s\r\n", api.AvailabilityPath(l.task.ID(), 0), l.parent.Peer, api.HeaderPeer, l.cfg.Self)
+	head := fmt.Sprintf("GET %s HTTP/1.1\r\nHost: %s\r\n%s: %s\r\n", api.AvailabilityPath(l.task.ID(), 0), conn.RemoteAddr(), api.HeaderPeer, l.cfg.Self)
 	if ticket := l.task.Ticket(); ticket != "" {
 		head += api.HeaderTicket + ": " + ticket + "\r\n"
 	}

@@ -32,11 +32,13 @@ type Config struct {
 	TLS *tls.Config
 	// Token returns the current control token, "" when no secret is set; nil means never one.
 	Token func() string
-	// RegisterTimeout bounds a registration over all supernodes that are tried. Default 900 ms: with it, a pull's first byte is
-	// late by less than a second when no supernode answers.
+	// RegisterTimeout is how long a registration waits, over all supernodes that are tried, for a sign of life. Default 900 ms: with
+	// it, a pull's first byte is late by less than a second when no supernode answers.
 	RegisterTimeout time.Duration
-	// Silence is how long an event stream may be silent before its supernode counts as dead. Default 3 ping intervals.
+	// Silence is how long an event stream waits for a sign of life of its supernode. Default 3 ping intervals.
 	Silence time.Duration
+	// MaxRegister is how long a registration waits for a supernode that shows signs of life elsewhere, on other streams. Default 10 s.
+	MaxRegister time.Duration
 	// Resolver looks names up; nil means net.DefaultResolver.
 	Resolver Resolver
 	Log      *slog.Logger
@@ -65,6 +67,9 @@ func New(cfg Config) (*Client, error) {
 	}
 	if cfg.Silence == 0 {
 		cfg.Silence = 3 * api.PingInterval
+	}
+	if cfg.MaxRegister == 0 {
+		cfg.MaxRegister = 10 * time.Second
 	}
 	if cfg.Resolver == nil {
 		cfg.Resolver = net.DefaultResolver

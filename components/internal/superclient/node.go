@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dragonfly-kube/dragonfly/components/api"
@@ -25,6 +26,7 @@ type node struct {
 	http         *http.Client
 	confidential bool // the connection hides credentials: TLS or loopback
 	token        func() string
+	signs        atomic.Uint64 // of life: answers and lines of streams
 
 	mu       sync.Mutex // guards the fields below
 	down     bool       // nobody asks it but the prober
@@ -121,6 +123,7 @@ func (n *node) do(ctx context.Context, method, path string, body io.Reader) (*ht
 	if err != nil {
 		return nil, fmt.Errorf("ask supernode %s: %w", n.addr, err)
 	}
+	n.signs.Add(1)
 	if resp.StatusCode < 300 {
 		return resp, nil
 	}

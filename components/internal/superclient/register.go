@@ -15,9 +15,6 @@ import (
 // maxUpdate bounds one line of an event stream, in bytes.
 const maxUpdate = maxBody
 
-// errSilent ends a stream whose supernode shows no sign of life.
-var errSilent = errors.New("no sign of life")
-
 // Session is a registration at one supernode.
 type Session struct {
 	client *Client
@@ -26,20 +23,26 @@ type Session struct {
 	peer   string
 }
 
-// Register registers for a task at the first supernode in rank that answers, within Config.RegisterTimeout in all. A supernode
-// that does not answer counts as dead from then on. ErrNoSupernode when none is left; *api.Error when one refused.
+// Register registers for a task at the first supernode in rank that answers. One that shows no sign of life for its share of
+// Config.RegisterTimeout counts as dead from then on. ErrNoSupernode when none is left; *api.Error when one refused.
 func (c *Client) Register(ctx context.Context, task string, req api.RegisterRequest) (*Session, *api.Update, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.RegisterTimeout)
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.MaxRegister)
 	defer cancel()
 	if len(c.all()) == 0 && c.mayResolve() {
 		c.resolve(ctx)
 	}
+	budget := c.cfg.RegisterTimeout
 	nodes := c.live(task)
 	for i, n := range nodes {
-		tctx, done := context.WithTimeout(ctx, share(ctx, len(nodes)-i))
+		wait := budget
+		if i < len(nodes)-1 {
+			wait /= 2
+		}
+		budget -= wait
 		var u api.Update
-		err := n.call(tctx, http.MethodPost, api.RegisterPath(task), withholdSecrets(req, n.confidential), &u)
-		done()
+		err := n.watched(ctx, wait, func(ctx context.Context) error {
+			return n.call(ctx, http.MethodPost, api.RegisterPath(task), withholdSecrets(req, n.confidential), &u)
+		})
 		var refused *api.Error
 		switch {
 		case err == nil:
@@ -47,22 +50,12 @@ func (c *Client) Register(ctx context.Context, task string, req api.RegisterRequ
 			return &Session{client: c, node: n, task: task, peer: req.Peer}, &u, nil
 		case errors.As(err, &refused) && refused.Code != api.CodeInternal && refused.Code != api.CodeOverloaded:
 			return nil, nil, err
-		case context.Cause(ctx) != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded):
-			return nil, nil, ctx.Err()
+		case ctx.Err() != nil:
+			return nil, nil, fmt.Errorf("register at supernode %s: %w", n.addr, context.Cause(ctx))
 		}
 		c.lost(n, err)
 	}
 	return nil, nil, ErrNoSupernode
-}
-
-// share is one supernode's part of the time left, when more stand behind it: half.
-func share(ctx context.Context, left int) time.Duration {
-	deadline, _ := ctx.Deadline()
-	d := time.Until(deadline)
-	if left > 1 {
-		d /= 2
-	}
-	return d
 }
 
 // lost takes a supernode out of use.
@@ -96,19 +89,9 @@ func (s *Session) Supernode() string { return s.node.addr }
 // Events opens the event stream behind since and calls f with each update until the stream ends; it always returns an error. A
 // supernode that is silent or gone counts as dead from then on; *api.Error with CodeUnknownPeer means: register again.
 func (s *Session) Events(ctx context.Context, since int, f func(*api.Update)) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	dead := time.AfterFunc(s.client.cfg.Silence, func() { cancel(errSilent) })
-	defer dead.Stop()
-	err := s.read(ctx, since, func(u *api.Update) {
-		dead.Reset(s.client.cfg.Silence)
-		f(u)
-	})
-	if cause := context.Cause(ctx); cause != nil {
-		err = cause
-	}
+	err := s.node.watched(ctx, s.client.cfg.Silence, func(ctx context.Context) error { return s.read(ctx, since, f) })
 	var refused *api.Error
-	if errors.Is(err, errSilent) || ctx.Err() == nil && !errors.As(err, &refused) {
+	if ctx.Err() == nil && !errors.As(err, &refused) {
 		s.client.lost(s.node, err)
 	}
 	return fmt.Errorf("event stream of supernode %s: %w", s.node.addr, err)
@@ -123,6 +106,7 @@ func (s *Session) read(ctx context.Context, since int, f func(*api.Update)) erro
 	lines := bufio.NewScanner(resp.Body)
 	lines.Buffer(make([]byte, 0, 4<<10), maxUpdate)
 	for lines.Scan() {
+		s.node.signs.Add(1)
 		u := &api.Update{}
 		if err := json.Unmarshal(lines.Bytes(), u); err != nil {
 			return fmt.Errorf("decode update: %w", err)

@@ -63,8 +63,10 @@ type download struct {
 	fetchFailures int
 	verified      bool      // the whole matches its digest
 	told          time.Time // last news of pieces from the supernode
-	moved         time.Time // last piece gained
-	report        reporter
+	// idle is the time since a piece was gained. It is counted in ticks that this process was awake for: on a host that is starved of
+	// CPU nothing moves, and a stampede to the origin would not help.
+	idle   time.Duration
+	report reporter
 }
 
 func newDownload(m *Manager, spec Spec) *download {
@@ -106,8 +108,7 @@ const tick = 100 * time.Millisecond
 // run is the loop. It returns when the download has ended and nothing of it runs any more.
 func (d *download) run() {
 	d.m.metrics.started.Inc()
-	now := time.Now()
-	d.moved, d.told = now, now
+	d.told = time.Now()
 	d.resume()
 	if d.spec.Pattern != Source && d.m.deps.Supernodes.Configured() {
 		d.asking = true

@@ -22,6 +22,9 @@ type Handle struct {
 	d     *download
 	start Stats
 	once  sync.Once
+
+	mu      sync.Mutex // guards readers
+	readers []*reader
 }
 
 // Meta waits until the representation headers are known, and the length, which is -1 if the origin tells none. It fails with
@@ -51,7 +54,22 @@ func (h *Handle) Wait(ctx context.Context) error {
 
 // Reader gives n bytes from off on, in order, as they come; a negative n means to the end. It implements io.WriterTo, which moves the
 // bytes without copying them where the writer can. Call it after Meta returned. The caller closes it, before the handle.
-func (h *Handle) Reader(off, n int64) io.ReadCloser { return newReader(h.d, off, n) }
+func (h *Handle) Reader(off, n int64) io.ReadCloser {
+	r := newReader(h.d, off, n)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.readers = append(h.readers, r)
+	return r
+}
+
+// Interrupt ends the reads of this handle, those under way included, with an error. It may be called at any time.
+func (h *Handle) Interrupt() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, r := range h.readers {
+		r.cancel()
+	}
+}
 
 // Source is where the content comes from: "cache" when it was on this host, "origin" when this host reads the origin, else "swarm".
 func (h *Handle) Source() string {

@@ -7,15 +7,18 @@ import "time"
 func (d *download) climb(now time.Time) {
 	d.reconcile()
 	d.report.flush(d, now)
+	d.idle += tick
 	if d.fetching || d.over() {
 		return
 	}
-	switch idle := now.Sub(d.moved); {
+	switch {
+	case d.plan == nil && d.asking:
+		// The registration has a bound of its own, and knows whether the supernode lives.
 	case d.plan != nil && d.plan.Done():
 	case d.session == nil && !d.asking && !d.hopeful():
 		// Nobody is left to tell of pieces, and nobody near holds one that we lack.
 		d.goToOrigin("no_supernode")
-	case idle < d.m.cfg.Stall:
+	case d.idle < d.m.cfg.Stall:
 	case d.session != nil && d.waitsForSupernode() && now.Sub(d.told) < d.m.cfg.Patience:
 		// The supernode lives and reads the origin for all. A stampede of its peers would not make the origin faster.
 	default:

@@ -145,7 +145,7 @@ func (d *download) Piece(parent string, i int, n int64, kept bool) {
 
 // gained books a verified piece. It runs on the loop.
 func (d *download) gained(from string, i int, n int64) {
-	d.moved = time.Now()
+	d.idle = 0
 	d.plan.Hold(i)
 	k := slices.Index([]string{fromSeed, fromPeers, fromOrigin}, from)
 	d.stats[k].Add(n)

@@ -58,6 +58,9 @@ func (d *download) attend() time.Duration {
 	if u.Failed != nil {
 		return refusedAgain
 	}
+	if u.Content != nil && d.settles() {
+		return 0
+	}
 	failed := false
 	err = s.Events(d.ctx, since, func(u *api.Update) {
 		failed = failed || u.Failed != nil
@@ -69,6 +72,18 @@ func (d *download) attend() time.Duration {
 	}
 	// At once: the supernode forgot us, or died and the next in rank takes over.
 	return 0
+}
+
+// settles reports whether the download ends with the content that the registration brought, so that no stream is needed.
+func (d *download) settles() bool {
+	t := time.NewTimer(registerAgain)
+	defer t.Stop()
+	select {
+	case <-d.ended:
+		return true
+	case <-t.C:
+		return false
+	}
 }
 
 // registration tells the supernode who we are and what we hold.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
-	"time"
 
 	"github.com/dragonfly-kube/dragonfly/components/api"
 	"github.com/dragonfly-kube/dragonfly/components/internal/origin"
@@ -68,7 +67,7 @@ func (d *download) missing() []origin.Range {
 func (d *download) fetched(err error) {
 	d.fetching = false
 	d.atOrigin.Store(false)
-	d.moved = time.Now()
+	d.idle = 0
 	if err == nil || d.over() {
 		return
 	}
