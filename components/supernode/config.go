@@ -107,6 +107,9 @@ func (c *Config) seedAddr(local, download net.Addr) string {
 		}
 		return net.JoinHostPort(c.AdvertiseAddr, port)
 	}
+	if local == nil {
+		return download.String()
+	}
 	if host, _, err := net.SplitHostPort(local.String()); err == nil {
 		return net.JoinHostPort(host, port)
 	}

@@ -36,12 +36,42 @@ func (s *Server) postPeer(c *gin.Context) {
 		return
 	}
 	local, _ := c.Request.Context().Value(http.LocalAddrContextKey).(net.Addr)
-	u, err := s.swarm.Register(c.Request.Context(), c.Param("task"), &req, s.cfg.seedAddr(local, s.download.Addr()))
+	var u *api.Update
+	var err error
+	whileAlive(c, func() {
+		u, err = s.swarm.Register(c.Request.Context(), c.Param("task"), &req, s.cfg.seedAddr(local, s.download.Addr()))
+	})
 	if err != nil {
 		s.refuseError(c, err)
 		return
 	}
 	c.JSON(http.StatusOK, u)
+}
+
+// signEvery is the time between signs of life to a peer that waits for an answer. A peer takes silence for death.
+const signEvery = 150 * time.Millisecond
+
+// whileAlive runs f and sends 102 Processing (RFC 2518, section 10.1) as long as it takes.
+func whileAlive(c *gin.Context, f func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	w := http.ResponseWriter(c.Writer)
+	if u, ok := w.(interface{ Unwrap() http.ResponseWriter }); ok {
+		w = u.Unwrap() // gin's own keeps the status back
+	}
+	tick := time.NewTicker(signEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-done:
+			return
+		case <-tick.C:
+			w.WriteHeader(http.StatusProcessing)
+		}
+	}
 }
 
 // getEvents streams updates to a peer until it goes.

@@ -132,6 +132,7 @@ func TestWrongDigestsOfPeersAreNotTakenTwice(t *testing.T) {
 		if f := l.heard().Failed; f == nil || f.Code != api.CodeInvalid {
 			t.Fatalf("heard failure %v, want INVALID", f)
 		}
+		after(time.Second)
 		again := w.join(holdingRequest("p1", 0, 1))
 		after(time.Second)
 		if got := again.heard(); got.Failed != nil || len(got.Pieces) != pieceCount {
@@ -154,6 +155,7 @@ func TestAPeerMayProveTheDigestsOfPeersWrong(t *testing.T) {
 		if f := l.heard().Failed; f == nil || f.Code != api.CodeInvalid {
 			t.Fatalf("heard failure %v, want INVALID", f)
 		}
+		after(time.Second)
 		w.join(holdingRequest("liar", 0, 1, 2, 3, 4, 5, 6, 7))
 		after(time.Second)
 		if n := len(w.seed.fetches()); n != 1 {

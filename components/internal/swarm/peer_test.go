@@ -359,7 +359,7 @@ func lastOf(s *bitset.BitSet) (last uint, ok bool) {
 
 // TestCountsHoldThroughRandomLives lets peers do anything in any order, and looks whether what the swarm counts is what is so.
 func TestCountsHoldThroughRandomLives(t *testing.T) {
-	for run := range uint64(4) {
+	for run := range uint64(3) {
 		t.Run(fmt.Sprint("run ", run), func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				rng := rand.New(rand.NewPCG(run, 1))
@@ -374,7 +374,7 @@ func TestCountsHoldThroughRandomLives(t *testing.T) {
 					return bring(ctx, n, job, p)
 				})
 				streams := map[string]*listener{}
-				for range 200 {
+				for range 120 {
 					w.act(rng, fmt.Sprint("p", rng.IntN(12)), streams)
 					after(time.Duration(rng.IntN(400)) * time.Millisecond)
 					w.checkCounts()

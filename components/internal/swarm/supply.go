@@ -109,7 +109,7 @@ func (t *task) provide() {
 	case t.fetch():
 	case t.elect():
 	default:
-		t.fail(t.reason(), t.s.cfg.FailureMemory)
+		t.fail(t.reason())
 	}
 }
 
@@ -275,15 +275,12 @@ func (t *task) sourceFailed(p *peer) {
 	t.provide()
 }
 
-// fail ends the swarm: every peer is told and goes to the origin itself. Until memory is over, newcomers are told the same.
-func (t *task) fail(e *api.Error, memory time.Duration) {
+// fail ends the swarm: every peer is told and goes to the origin itself. For FailureMemory newcomers, and peers that open their stream
+// only now, are told the same.
+func (t *task) fail(e *api.Error) {
 	t.failed = e
 	t.notify()
-	if memory <= 0 {
-		t.retire()
-		return
-	}
-	time.AfterFunc(memory, func() {
+	time.AfterFunc(t.s.cfg.FailureMemory, func() {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		t.retire()
@@ -295,7 +292,7 @@ func (t *task) invalidate(why string) {
 	if t.adopted {
 		t.s.setDistrust(t.id)
 	}
-	t.fail(&api.Error{Code: api.CodeInvalid, Message: why}, 0)
+	t.fail(&api.Error{Code: api.CodeInvalid, Message: why})
 }
 
 // progress is the task as the seed sees it.

@@ -48,7 +48,7 @@ type Config struct {
 	StreamGrace time.Duration
 	// Idle is how long a task stays in memory that nobody asks for. Default 1 min.
 	Idle time.Duration
-	// FailureMemory is how long a failure of the origin is told without asking it again. Default 1 s.
+	// FailureMemory is how long a failure is told without asking the origin again. Default 1 s.
 	FailureMemory time.Duration
 	// SourceStall is how long an elected source may bring nothing. Default 10 s.
 	SourceStall time.Duration

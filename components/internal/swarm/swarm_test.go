@@ -298,10 +298,16 @@ func TestInvalidContentFailsAllAndTheNextRegistrationTriesAnew(t *testing.T) {
 			return fmt.Errorf("%w: wrong digest", seed.ErrInvalid)
 		})
 		l := w.join(request("p1"))
-		after(2 * time.Second)
+		after(1500 * time.Millisecond)
 		if f := l.heard().Failed; f == nil || f.Code != api.CodeInvalid {
 			t.Fatalf("heard failure %v, want INVALID", f)
 		}
+		late := w.listen("p1", 0)
+		settle()
+		if f := late.heard().Failed; f == nil || f.Code != api.CodeInvalid {
+			t.Errorf("a stream opened after the failure heard %v, want INVALID", f)
+		}
+		after(time.Second)
 		if err := w.Report(taskID, "p1", &api.Report{}); !errors.Is(err, ErrUnknownPeer) {
 			t.Errorf("report to the failed swarm: %v, want ErrUnknownPeer", err)
 		}
