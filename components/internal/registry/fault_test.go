@@ -81,28 +81,26 @@ func TestWhenTheSwarmFailsInTheBodyTheOriginGoesOn(t *testing.T) {
 		{cut: 0, unknown: true},
 		{cut: int64(size) - 1, unknown: true},
 	} {
-		t.Run(fmt.Sprintf("%+v", row), func(t *testing.T) {
-			r.swarm.set(func() {
-				r.swarm.cut, r.swarm.noWriteTo, r.swarm.lengthOff = row.cut, row.noWriteTo, row.unknown
-				r.swarm.tasks[img.layer.Encoded()].local = !row.unknown
-			})
-			r.http.streams.Store(0)
-			want, rng := img.bytes, ""
-			if row.last > 0 {
-				want, rng = want[row.first:row.last+1], fmt.Sprintf("bytes=%d-%d", row.first, row.last)
-			}
-			got := r.do("GET", "/v2/app/blobs/"+img.layer.String(), "Range", rng)
-			if got.err != nil || !bytes.Equal(got.body, want) {
-				t.Errorf("got %d with %d bytes, %v; want the %d right ones", got.StatusCode, len(got.body), got.err, len(want))
-			}
-			streams := int64(1)
-			if end := int64(row.first + len(want)); row.cut >= end {
-				streams = 0
-			}
-			if n := r.http.streams.Load(); n != streams {
-				t.Errorf("streams from the origin: got %d, want %d", n, streams)
-			}
+		r.swarm.set(func() {
+			r.swarm.cut, r.swarm.noWriteTo, r.swarm.lengthOff = row.cut, row.noWriteTo, row.unknown
+			r.swarm.tasks[img.layer.Encoded()].local = !row.unknown
 		})
+		r.http.streams.Store(0)
+		want, rng := img.bytes, ""
+		if row.last > 0 {
+			want, rng = want[row.first:row.last+1], fmt.Sprintf("bytes=%d-%d", row.first, row.last)
+		}
+		got := r.do("GET", "/v2/app/blobs/"+img.layer.String(), "Range", rng)
+		if got.err != nil || !bytes.Equal(got.body, want) {
+			t.Errorf("%+v: got %d with %d bytes, %v; want the %d right ones", row, got.StatusCode, len(got.body), got.err, len(want))
+		}
+		streams := int64(1)
+		if end := int64(row.first + len(want)); row.cut >= end {
+			streams = 0
+		}
+		if n := r.http.streams.Load(); n != streams {
+			t.Errorf("%+v: streams from the origin: got %d, want %d", row, n, streams)
+		}
 	}
 }
 
