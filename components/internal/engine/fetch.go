@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"net/url"
+	"os"
 
 	"github.com/opencontainers/go-digest"
 
@@ -12,6 +15,7 @@ import (
 	"github.com/dragonfly-kube/dragonfly/components/internal/localapi"
 	"github.com/dragonfly-kube/dragonfly/components/internal/origin"
 	"github.com/dragonfly-kube/dragonfly/components/internal/piece"
+	"github.com/dragonfly-kube/dragonfly/components/internal/store"
 	"github.com/dragonfly-kube/dragonfly/components/internal/transfer"
 )
 
@@ -26,18 +30,19 @@ func (e *Engine) Fetch(ctx context.Context, req api.FetchRequest) (*localapi.Con
 		return nil, wireError(err)
 	}
 	meta, err := h.Meta(ctx)
+	if err == nil && (!meta.Public || len(req.Filters) > 0) {
+		err = e.prove(ctx, spec)
+	}
+	if err == nil && meta.Length >= 0 && req.Offset > meta.Length {
+		err = &api.Error{Code: api.CodeBadRequest, Message: fmt.Sprintf("offset %d lies behind the content's %d bytes", req.Offset, meta.Length)}
+	}
 	if err != nil {
 		h.Close()
-		return nil, wireError(err)
+		return nil, explain(ctx, err)
 	}
-	if meta.Length >= 0 && req.Offset > meta.Length {
-		h.Close()
-		return nil, &api.Error{Code: api.CodeBadRequest, Message: fmt.Sprintf("offset %d lies behind the content's %d bytes", req.Offset, meta.Length)}
-	}
-	r := h.Reader(req.Offset, -1)
 	return &localapi.Content{
 		Task: spec.ID, Length: meta.Length, Header: meta.Header,
-		Body: &fetched{ReadCloser: r, handle: h, ctx: ctx, stop: context.AfterFunc(ctx, h.Interrupt)},
+		Body: &fetched{ReadCloser: h.Reader(req.Offset, -1), handle: h, ctx: ctx, stop: context.AfterFunc(ctx, h.Interrupt)},
 		Shares: func() api.Shares {
 			st := h.Stats()
 			return api.Shares{FromSeed: st.FromSeed, FromPeers: st.FromPeers, FromOrigin: st.FromOrigin}
@@ -45,9 +50,37 @@ func (e *Engine) Fetch(ctx context.Context, req api.FetchRequest) (*localapi.Con
 	}, nil
 }
 
-// specFor says which task a request means. Content named by its digest is one task, wherever it lies.
+// prove asks the origin for one byte: content that it did not give to just anybody is given only to whom it gives it now. That goes,
+// too, for URLs with parameters that don't count, since a signature may be among them.
+func (e *Engine) prove(ctx context.Context, spec transfer.Spec) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, spec.URL, nil)
+	if err != nil {
+		return fmt.Errorf("ask the origin for access: %w", err)
+	}
+	req.Header = spec.Header.Clone()
+	req.Header.Set("Range", "bytes=0-0")
+	resp, err := e.Origin.Do(ctx, req)
+	if err != nil {
+		return fmt.Errorf("ask the origin for access: %w", err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode/100 != 2 && resp.StatusCode != http.StatusRequestedRangeNotSatisfiable { // that is empty content
+		return &api.Error{
+			Code: api.CodeOrigin, Status: resp.StatusCode, Message: "the origin answered " + resp.Status + " when asked for access",
+		}
+	}
+	return nil
+}
+
+// specFor says which task a request means. A digest does not make it the task of a registry's blob of that digest: whoever names a URL
+// has shown nothing of what some registry would let them read.
 func specFor(req api.FetchRequest) (transfer.Spec, error) {
-	s := transfer.Spec{URL: req.URL, Header: req.Header, Digest: digest.Digest(req.Digest), NoOrigin: req.NoOrigin}
+	s := transfer.Spec{URL: req.URL, Header: http.Header{}, NoOrigin: req.NoOrigin}
+	for name, values := range req.Header {
+		for _, v := range values {
+			s.Header.Add(name, v) // in its canonical form
+		}
+	}
 	if req.Offset < 0 {
 		return s, fmt.Errorf("offset %d is negative", req.Offset)
 	}
@@ -60,13 +93,34 @@ func specFor(req api.FetchRequest) (transfer.Spec, error) {
 	default:
 		return s, fmt.Errorf("pattern %q is none of %s, %s, %s", req.Pattern, api.PatternP2P, api.PatternCDN, api.PatternSource)
 	}
-	// The URL is checked in either case.
-	id, err := piece.URLID(req.URL, req.Filters, req.Tag, req.Digest)
-	if err == nil && req.Digest != "" && req.Tag == "" {
-		id, err = piece.BlobID(s.Digest)
+	// One of an algorithm that is not verified here, MD5 say, still tells contents apart.
+	if d := digest.Digest(req.Digest); d.Validate() == nil {
+		s.Digest = d
 	}
-	s.ID = id
+	var err error
+	if s.ID, err = piece.URLID(req.URL, req.Filters, req.Tag, req.Digest); err != nil {
+		return s, err
+	}
+	s.URL, err = takeUser(req.URL, s.Header)
 	return s, err
+}
+
+// takeUser moves user and password of a URL into the header, where everybody knows them for credentials.
+func takeUser(raw string, h http.Header) (string, error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "", errors.New("the URL can't be read") // it is not repeated, as it may hold a password
+	}
+	if u.User == nil {
+		return raw, nil
+	}
+	if h.Get("Authorization") == "" {
+		password, _ := u.User.Password()
+		auth := &http.Request{Header: h}
+		auth.SetBasicAuth(u.User.Username(), password)
+	}
+	u.User = nil
+	return u.String(), nil
 }
 
 // fetched closes reader and handle together.
@@ -77,29 +131,23 @@ type fetched struct {
 	stop   func() bool
 }
 
-// WriteTo implements io.WriterTo, so that the bytes may go by sendfile.
+// WriteTo implements io.WriterTo, for large writes. Errors of w come back as they are.
 func (f *fetched) WriteTo(w io.Writer) (int64, error) {
-	n, err := f.ReadCloser.(io.WriterTo).WriteTo(w)
-	return n, f.explain(err)
+	out := &writer{Writer: w}
+	n, err := f.ReadCloser.(io.WriterTo).WriteTo(out)
+	if err != nil && out.err == nil {
+		err = explain(f.ctx, err)
+	}
+	return n, err
 }
 
+// Read implements io.Reader.
 func (f *fetched) Read(p []byte) (int, error) {
 	n, err := f.ReadCloser.Read(p)
-	if errors.Is(err, io.EOF) {
-		return n, err
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = explain(f.ctx, err)
 	}
-	return n, f.explain(err)
-}
-
-// explain gives an error its wire form.
-func (f *fetched) explain(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case f.ctx.Err() != nil:
-		return f.ctx.Err()
-	}
-	return wireError(err)
+	return n, err
 }
 
 // Close ends the use of the content.
@@ -110,19 +158,45 @@ func (f *fetched) Close() error {
 	return err
 }
 
-// wireError says who failed.
+// writer remembers its error.
+type writer struct {
+	io.Writer
+	err error
+}
+
+// Write implements io.Writer.
+func (w *writer) Write(p []byte) (int, error) {
+	n, err := w.Writer.Write(p)
+	w.err = err
+	return n, err
+}
+
+// explain gives an error its wire form, unless the end of ctx is the reason.
+func explain(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return wireError(err)
+}
+
+// wireError says who failed. What nobody else is to blame for is the way to the origin.
 func wireError(err error) error {
-	e := &api.Error{Code: api.CodeInternal, Message: err.Error()}
+	if _, ok := errors.AsType[*api.Error](err); ok {
+		return err
+	}
+	e := &api.Error{Code: api.CodeOrigin, Message: err.Error()}
 	var refused *origin.StatusError
 	switch {
 	case errors.As(err, &refused):
-		e.Code, e.Status = api.CodeOrigin, refused.Code
+		e.Status = refused.Code
 	case errors.Is(err, transfer.ErrDigest):
 		e.Code = api.CodeInvalid
-	case errors.Is(err, transfer.ErrBusy):
+	case errors.Is(err, transfer.ErrNoOrigin):
+		e.Code = api.CodeNotFound
+	case errors.Is(err, transfer.ErrBusy), errors.Is(err, transfer.ErrClosed):
 		e.Code = api.CodeOverloaded
-	case errors.Is(err, transfer.ErrNoOrigin), errors.Is(err, origin.ErrChanged):
-		e.Code = api.CodeOrigin
+	case errors.Is(err, store.ErrNoSpace), errors.Is(err, os.ErrClosed):
+		e.Code = api.CodeInternal
 	}
-	return fmt.Errorf("%w", e)
+	return e
 }

@@ -21,8 +21,8 @@ var ErrNoDaemon = errors.New("no dfdaemon answers")
 const (
 	// probeTime is how long a living daemon may take for its status. A frozen one delays a download by this.
 	probeTime = time.Second
-	// silence is how long a body may pause before the daemon is asked whether it lives. It goes to the origin itself after 3 s.
-	silence = 5 * time.Second
+	// silence is how long a body may pause before the daemon is asked whether it lives, so that a frozen one costs less than 3 s.
+	silence = 1500 * time.Millisecond
 	// maxAnswer bounds answers that are no content, in bytes.
 	maxAnswer = 1 << 20
 )
@@ -152,7 +152,7 @@ type remote struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	watch  *time.Timer
-	ended  bool       // the trailers are there
+	ended  bool       // there is no more to ask for
 	last   api.Shares // told so far
 }
 
@@ -166,8 +166,9 @@ func (r *remote) Read(b []byte) (int, error) {
 		r.watch.Stop()
 		err = r.end()
 	case context.Cause(r.ctx) != nil:
-		err = context.Cause(r.ctx)
+		r.ended, err = true, context.Cause(r.ctx)
 	default:
+		r.ended = true
 		err = fmt.Errorf("%w at %s: it went away in the middle: %w", ErrNoDaemon, r.client.socket, err)
 	}
 	return n, err
