@@ -240,6 +240,57 @@ func TestCredentialsGoToTheSwarmOnlyAsPrivateUnlessTheWayIsSafe(t *testing.T) {
 	}
 }
 
+// The attacker has a repository of their own in the registry, and tries to make what it may hold prove what it does not.
+func TestForgedManifestsOpenNothing(t *testing.T) {
+	t.Parallel()
+	r := guarded(t, map[string][]string{mine: {"team/app"}, yours: {"team/own"}})
+	img := r.push("team/app", "v1", 20_000, 1)
+	r.warm("team/app", img)
+	forged := []byte(`{"schemaVersion":2,"config":{"digest":"` + img.layer.String() + `"},"layers":[{"digest":"` + img.layer.String() + `"}]}`)
+	index := []byte(`{"schemaVersion":2,"manifests":[{"digest":"` + img.digest.String() + `"},{"digest":"` + img.layer.String() + `"}]}`)
+	// A registry takes any bytes as a blob, and sparse indexes as manifests.
+	has := map[string][]byte{
+		"/v2/team/own/blobs/" + digest.FromBytes(forged).String():    forged,
+		"/v2/team/own/manifests/" + digest.FromBytes(index).String(): index,
+		"/v2/team/own/manifests/index":                               index,
+	}
+	r.origin.set(func() {
+		r.origin.hook = func(w http.ResponseWriter, req *http.Request) bool {
+			if !strings.HasPrefix(req.URL.Path, "/v2/team/own/") || req.Header.Get("Authorization") != yours {
+				return false
+			}
+			if body, ok := has[req.URL.Path]; ok {
+				_, _ = w.Write(body)
+			} else {
+				w.WriteHeader(http.StatusNotFound)
+			}
+			return true
+		}
+	})
+	public := r.hold([]byte(`{"schemaVersion":2,"layers":[{"digest":"`+img.layer.String()+`"}]}`), "application/vnd.oci.image.manifest.v1+json")
+	for _, step := range []struct {
+		name, path, cred string
+		status           int
+	}{
+		{"a blob that looks like a manifest", "/v2/team/own/blobs/" + digest.FromBytes(forged).String(), yours, 200},
+		{"is no manifest", "/v2/team/own/manifests/" + digest.FromBytes(forged).String(), yours, 404},
+		{"and proves nothing", "/v2/team/own/blobs/" + img.layer.String(), yours, 404},
+		{"an index is what it is", "/v2/team/own/manifests/index", yours, 200},
+		{"by its digest, too", "/v2/team/own/manifests/" + digest.FromBytes(index).String(), yours, 200},
+		{"but opens no manifest of elsewhere", "/v2/team/own/manifests/" + img.digest.String(), yours, 404},
+		{"nor a blob as a manifest", "/v2/team/own/manifests/" + img.layer.String(), yours, 404},
+		{"nor a blob", "/v2/team/own/blobs/" + img.layer.String(), yours, 404},
+		{"a public manifest is shown in any repository", "/v2/team/app/manifests/" + public.String(), yours, 200},
+		{"and to anybody", "/v2/team/app/manifests/" + public.String(), nobody, 200},
+		{"but proves nothing there", "/v2/team/app/blobs/" + img.layer.String(), yours, 401},
+		{"nor to anybody", "/v2/team/app/blobs/" + img.layer.String(), nobody, 401},
+	} {
+		if got := r.do("GET", step.path, auth(step.cred)...); got.StatusCode != step.status {
+			t.Errorf("%s: got %d, want %d", step.name, got.StatusCode, step.status)
+		}
+	}
+}
+
 // An attacker's registry says yes to everything; the blob is private elsewhere and in the swarm.
 func TestAnUpstreamThatLiesOpensNothing(t *testing.T) {
 	t.Parallel()

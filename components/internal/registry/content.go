@@ -146,7 +146,9 @@ func (m *Mirror) manifest(w http.ResponseWriter, q *request, o *opened) {
 		m.fallback(w, q, err)
 		return
 	}
-	m.learn(q, body)
+	if m.proofs.Granted(q.own()) { // not if it is shown because it is public: it need not be in this repository then
+		m.learn(q, body)
+	}
 	if t := access.MediaType(body); t != "" && !isManifestType(contentType) {
 		contentType = t // the task was fetched as a blob
 	}
@@ -155,13 +157,13 @@ func (m *Mirror) manifest(w http.ResponseWriter, q *request, o *opened) {
 	http.ServeContent(s, withRange(q.http, ""), "", lastModified(o), bytes.NewReader(body))
 }
 
-// learn remembers what a manifest that q's credential could read lists.
+// learn remembers what a manifest lists that the origin let q's credential read, in q's repository and as a manifest.
 func (m *Mirror) learn(q *request, body []byte) {
 	if m.cfg.CheckEveryBlob {
 		return
 	}
 	for _, d := range access.References(body) {
-		m.grant(q, d)
+		m.proofs.Grant(q.proof(access.Blob, d))
 	}
 }
 

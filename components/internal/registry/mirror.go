@@ -13,6 +13,7 @@ import (
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/dragonfly-kube/dragonfly/components/internal/piece"
@@ -180,8 +181,17 @@ func (q *request) spec(cfg Config) Spec {
 // etag of content named by its digest: it never changes.
 func (q *request) etag() string { return `"` + q.digest.String() + `"` }
 
-func (q *request) granted(m *Mirror) bool {
-	return m.proofs.Granted(q.cred, q.up.Base, q.repo, q.digest)
+// proof that q's credential may read d in q's repository.
+func (q *request) proof(k access.Kind, d digest.Digest) access.Proof {
+	return access.Proof{Credential: q.cred, Upstream: q.up.Base, Repo: q.repo, Kind: k, Digest: d}
+}
+
+// own is the proof that q needs, being for content by digest.
+func (q *request) own() access.Proof {
+	if q.kind == manifest {
+		return q.proof(access.Manifest, q.digest)
+	}
+	return q.proof(access.Blob, q.digest)
 }
 
 func (q *request) logger(m *Mirror) *slog.Logger {

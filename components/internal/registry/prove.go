@@ -66,8 +66,8 @@ func (o *opened) close() {
 }
 
 // prove decides whether q may have the content from the swarm. Public content is anybody's; otherwise the origin must have let this
-// very credential read the digest in this very repository a short while ago: in an answer that named it, or by HEAD now. On the way it may
-// have had to open the download, which it then leaves in o.
+// very credential read the digest in this very repository, as just this kind of content, a short while ago: in an answer that named it,
+// or by HEAD now. On the way it may have had to open the download, which it then leaves in o.
 func (m *Mirror) prove(q *request, o *opened) verdict {
 	meta, held := m.transfers.Known(q.task())
 	if held {
@@ -76,7 +76,7 @@ func (m *Mirror) prove(q *request, o *opened) verdict {
 	if held && meta.Public {
 		return m.decided("public", allowed)
 	}
-	if q.granted(m) {
+	if m.proofs.Granted(q.own()) {
 		return m.decided("remembered", allowed)
 	}
 	// Without credential the download itself asks the question, unless someone else's credential fetched the content before.
@@ -121,12 +121,12 @@ func (m *Mirror) ask(q *request, o *opened) verdict {
 		if !a.fits(q.digest, o) {
 			return refused
 		}
-		m.grant(q, q.digest)
+		m.proofs.Grant(q.own())
 		return allowed
 	case a.status >= 500 || a.status == http.StatusTooManyRequests:
 		return unknown
 	}
-	m.proofs.Revoke(q.cred, q.up.Base, q.repo, q.digest)
+	m.proofs.Revoke(q.own())
 	m.noteChallenge(q, a.status)
 	return refused
 }
@@ -137,8 +137,6 @@ func (a *answer) fits(d digest.Digest, o *opened) bool {
 	length := !o.known || o.meta.Length < 0 || a.length < 0 || a.length == o.meta.Length
 	return (told == "" || told == d.String()) && length && !strings.HasPrefix(a.header.Get("Content-Type"), "text/html")
 }
-
-func (m *Mirror) grant(q *request, d digest.Digest) { m.proofs.Grant(q.cred, q.up.Base, q.repo, d) }
 
 // noteChallenge remembers that the upstream does not like requests without credential, which spares the swarm tasks that can't succeed.
 func (m *Mirror) noteChallenge(q *request, status int) {

@@ -38,7 +38,7 @@ func (m *Mirror) relay(w http.ResponseWriter, q *request) {
 			return
 		}
 		if int64(len(start)) <= m.cfg.MaxManifest {
-			m.grant(q, q.digest)
+			m.proofs.Grant(q.own())
 			m.learn(q, start)
 		}
 	}

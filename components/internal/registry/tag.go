@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/dragonfly-kube/dragonfly/components/internal/registry/access"
 )
 
 // staleTag is what a tag was when it was last seen.
@@ -54,7 +56,7 @@ func (m *Mirror) seen(w http.ResponseWriter, q *request, a *answer) {
 	if err != nil {
 		return
 	}
-	m.grant(q, d)
+	m.proofs.Grant(q.proof(access.Manifest, d))
 	if m.cfg.mayBeStale(q.tag) {
 		m.stale.Add(q.staleKey(), staleTag{digest: d})
 	}
@@ -86,10 +88,10 @@ func (m *Mirror) fromMemory(w http.ResponseWriter, q *request) bool {
 // ping answers whether the API is there. When the origin can't be reached the mirror still is, with what the swarm holds.
 func (m *Mirror) ping(w http.ResponseWriter, q *request) {
 	a, err := m.flight(&m.tags, q, http.MethodGet, q.header())
-	if err != nil {
-		if q.ctx().Err() != nil {
-			return
-		}
+	if q.ctx().Err() != nil {
+		return
+	}
+	if err != nil || a.status >= 500 {
 		m.log.Warn("mirror: origin not reached", "upstream", q.up.Host, "error", err)
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Warning", `111 dragonfly "Revalidation Failed"`)

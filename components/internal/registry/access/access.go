@@ -20,9 +20,28 @@ type Credential [sha256.Size]byte
 // Anonymous reports whether the request brought no credential.
 func (c Credential) Anonymous() bool { return c == Credential{} }
 
+// Kind is what a digest was proven to name. A registry checks what a manifest lists when it takes the manifest; the same bytes as a blob
+// it takes unseen. So a proof for the one is none for the other.
+type Kind string
+
+// Kinds of content.
+const (
+	Manifest Kind = "manifest"
+	Blob     Kind = "blob"
+)
+
+// Proof says that the origin lets a credential read content in a repository.
+type Proof struct {
+	Credential Credential
+	Upstream   string
+	Repo       string
+	Kind       Kind
+	Digest     digest.Digest
+}
+
 // Book of proofs. Safe for concurrent use.
 type Book struct {
-	key    [32]byte
+	secret [32]byte
 	ttl    time.Duration
 	now    func() time.Time
 	proofs *lru.Cache[[sha256.Size]byte, time.Time] // to when each holds
@@ -35,7 +54,7 @@ func NewBook(size int, ttl time.Duration, now func() time.Time) (*Book, error) {
 		return nil, err
 	}
 	b := &Book{ttl: ttl, now: now, proofs: proofs}
-	rand.Read(b.key[:]) // never fails: see crypto/rand
+	rand.Read(b.secret[:]) // never fails: see crypto/rand
 	return b, nil
 }
 
@@ -47,25 +66,25 @@ func (b *Book) Credential(h http.Header) Credential {
 	return b.hash(h.Values("Authorization")...)
 }
 
-// Grant records that the origin let c read the digest in the repository.
-func (b *Book) Grant(c Credential, upstream, repo string, d digest.Digest) {
-	b.proofs.Add(b.hash(string(c[:]), upstream, repo, string(d)), b.now().Add(b.ttl))
-}
+// Grant enters a proof.
+func (b *Book) Grant(p Proof) { b.proofs.Add(b.key(p), b.now().Add(b.ttl)) }
 
-// Granted reports whether Grant was called for just this within the time to live.
-func (b *Book) Granted(c Credential, upstream, repo string, d digest.Digest) bool {
-	until, ok := b.proofs.Get(b.hash(string(c[:]), upstream, repo, string(d)))
+// Granted reports whether just this proof was entered within the time to live.
+func (b *Book) Granted(p Proof) bool {
+	until, ok := b.proofs.Get(b.key(p))
 	return ok && b.now().Before(until)
 }
 
-// Revoke forgets a proof: the origin refused.
-func (b *Book) Revoke(c Credential, upstream, repo string, d digest.Digest) {
-	b.proofs.Remove(b.hash(string(c[:]), upstream, repo, string(d)))
+// Revoke strikes a proof out: the origin refused.
+func (b *Book) Revoke(p Proof) { b.proofs.Remove(b.key(p)) }
+
+func (b *Book) key(p Proof) [sha256.Size]byte {
+	return b.hash(string(p.Credential[:]), p.Upstream, p.Repo, string(p.Kind), string(p.Digest))
 }
 
 // hash takes each part with its length before it, so that no two lists of parts look alike.
 func (b *Book) hash(parts ...string) (sum [sha256.Size]byte) {
-	m := hmac.New(sha256.New, b.key[:])
+	m := hmac.New(sha256.New, b.secret[:])
 	var n [8]byte
 	for _, p := range parts {
 		binary.BigEndian.PutUint64(n[:], uint64(len(p)))

@@ -24,34 +24,35 @@ func TestAProofOpensJustWhatItWasGivenFor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mine := b.Credential(bearer("mine"))
-	b.Grant(mine, "https://a/v2", "team/app", one)
+	given := Proof{b.Credential(bearer("mine")), "https://a/v2", "team/app", Manifest, one}
+	b.Grant(given)
 	for _, row := range []struct {
-		name           string
-		cred           Credential
-		upstream, repo string
-		digest         digest.Digest
-		want           bool
+		name   string
+		change func(*Proof)
+		want   bool
 	}{
-		{"the same", b.Credential(bearer("mine")), "https://a/v2", "team/app", one, true},
-		{"another credential", b.Credential(bearer("yours")), "https://a/v2", "team/app", one, false},
-		{"no credential", b.Credential(http.Header{}), "https://a/v2", "team/app", one, false},
-		{"another upstream", mine, "https://b/v2", "team/app", one, false},
-		{"another repository", mine, "https://a/v2", "team/other", one, false},
-		{"another digest", mine, "https://a/v2", "team/app", two, false},
-		{"the same letters cut elsewhere", mine, "https://a/v2team", "/app", one, false},
+		{"the same", func(p *Proof) { p.Credential = b.Credential(bearer("mine")) }, true},
+		{"another credential", func(p *Proof) { p.Credential = b.Credential(bearer("yours")) }, false},
+		{"no credential", func(p *Proof) { p.Credential = b.Credential(http.Header{}) }, false},
+		{"another upstream", func(p *Proof) { p.Upstream = "https://b/v2" }, false},
+		{"another repository", func(p *Proof) { p.Repo = "team/other" }, false},
+		{"another kind", func(p *Proof) { p.Kind = Blob }, false},
+		{"another digest", func(p *Proof) { p.Digest = two }, false},
+		{"the same letters cut elsewhere", func(p *Proof) { p.Upstream, p.Repo = "https://a/v2team", "/app" }, false},
 	} {
-		if got := b.Granted(row.cred, row.upstream, row.repo, row.digest); got != row.want {
+		p := given
+		row.change(&p)
+		if got := b.Granted(p); got != row.want {
 			t.Errorf("%s: got %v, want %v", row.name, got, row.want)
 		}
 	}
-	b.Revoke(mine, "https://a/v2", "team/app", one)
-	if b.Granted(mine, "https://a/v2", "team/app", one) {
+	b.Revoke(given)
+	if b.Granted(given) {
 		t.Error("a revoked proof still opens")
 	}
-	b.Grant(mine, "https://a/v2", "team/app", one)
+	b.Grant(given)
 	now = now.Add(time.Minute)
-	if b.Granted(mine, "https://a/v2", "team/app", one) {
+	if b.Granted(given) {
 		t.Error("a proof opens after its time to live")
 	}
 }
@@ -87,9 +88,9 @@ func TestTheBookIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, repo := range []string{"a", "b", "c"} {
-		b.Grant(Credential{}, "u", repo, one)
+		b.Grant(Proof{Repo: repo})
 	}
-	if b.Granted(Credential{}, "u", "a", one) || !b.Granted(Credential{}, "u", "c", one) {
+	if b.Granted(Proof{Repo: "a"}) || !b.Granted(Proof{Repo: "c"}) {
 		t.Error("of three proofs in a book of two, want the first gone and the last there")
 	}
 }
@@ -102,8 +103,8 @@ func TestReferences(t *testing.T) {
 		want       []string
 	}{
 		{"an image lists layers and config", `{"config":{"digest":"` + d("c") + `"},"layers":[{"digest":"` + d("l") + `"}]}`, []string{"l", "c"}},
-		{"an index lists manifests", `{"manifests":[{"digest":"` + d("m") + `"},{"digest":"` + d("n") + `"}]}`, []string{"m", "n"}},
-		{"an artifact lists blobs", `{"blobs":[{"digest":"` + d("b") + `"}]}`, []string{"b"}},
+		{"what an index lists need not exist", `{"manifests":[{"digest":"` + d("m") + `"},{"digest":"` + d("n") + `"}]}`, nil},
+		{"what an artifact lists need not exist", `{"blobs":[{"digest":"` + d("b") + `"}]}`, nil},
 		{"schema 1 lists fsLayers", `{"fsLayers":[{"blobSum":"` + d("f") + `"}]}`, []string{"f"}},
 		{"a subject proves nothing", `{"subject":{"digest":"` + d("s") + `"},"layers":[{"digest":"` + d("l") + `"}]}`, []string{"l"}},
 		{"a layer from elsewhere proves nothing", `{"layers":[{"digest":"` + d("x") + `","urls":["https://x"]}]}`, nil},

@@ -22,21 +22,20 @@ type manifest struct {
 	Config    *descriptor  `json:"config"`
 	Layers    []descriptor `json:"layers"`
 	Manifests []descriptor `json:"manifests"`
-	Blobs     []descriptor `json:"blobs"` // OCI artifact manifests
 	FSLayers  []struct {
 		BlobSum digest.Digest `json:"blobSum"`
 	} `json:"fsLayers"` // Docker schema 1
 }
 
-// References lists the digests whose presence in the repository a registry checks before it takes the manifest or index: whoever may
-// read the manifest may read these. Left out are a subject, which need not exist, and foreign layers, whose bytes are elsewhere:
-// anybody could name any digest there.
+// References lists the blobs whose presence in the repository a registry checks before it takes the manifest: whoever may read the
+// manifest may read these. Left out is what need not exist, since anybody could name any digest there: a subject, foreign layers, whose
+// bytes are elsewhere, and the manifests of an index, which may be sparse.
 func References(body []byte) []digest.Digest {
 	var m manifest
 	if json.Unmarshal(body, &m) != nil {
 		return nil
 	}
-	all := append(append(m.Layers, m.Manifests...), m.Blobs...)
+	all := m.Layers
 	if m.Config != nil {
 		all = append(all, *m.Config)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -34,8 +35,8 @@ type Config struct {
 	// Allow bounds the upstreams: patterns of path.Match on host[:port]. Empty allows every host. An entry without wildcard may have
 	// any address.
 	Allow []string
-	// Shared lists, as patterns of path.Match, upstreams that are believed when they say that they hold a digest. Content of these
-	// is one task, whichever of them and whichever repository it comes from; content of any other upstream is a task of its own.
+	// Shared lists upstreams that are believed when they say that they hold a digest, as patterns in which * stands for one label of a
+	// name. Content of these is one task, whichever of them and whichever repository it comes from; content of any other upstream is a task of its own.
 	// Without that line, an upstream of an attacker's could claim to hold the digest of a private blob, and so open it.
 	// nil means DefaultShared. Registry and Hosts are always shared.
 	Shared []string
@@ -45,7 +46,7 @@ type Config struct {
 func DefaultShared() []string {
 	return []string{
 		dockerHub, "ghcr.io", "quay.io", "registry.k8s.io", "gcr.io", "*.gcr.io", "*.pkg.dev", "mcr.microsoft.com", "*.azurecr.io",
-		"public.ecr.aws", "*.dkr.ecr.*.amazonaws.com", "registry.gitlab.com", "registry.access.redhat.com", "registry.redhat.io",
+		"public.ecr.aws", "*.dkr.ecr.*.amazonaws.com", "*.dkr.ecr.*.amazonaws.com.cn", "registry.gitlab.com", "registry.access.redhat.com", "registry.redhat.io",
 	}
 }
 
@@ -170,7 +171,7 @@ func (p *Policy) Named(name string) (Upstream, error) {
 	}
 	return Upstream{
 		Host: host, Base: scheme + "://" + host + "/v2", ClientCert: h.ClientCert,
-		Shared: listed || host == p.registry.Host || matches(p.shared, host),
+		Shared: listed || host == p.registry.Host || slices.ContainsFunc(p.shared, func(s string) bool { return matchLabels(s, host) }),
 	}, nil
 }
 
@@ -188,6 +189,12 @@ func (p *Policy) listed(host string) (Host, bool) {
 	bare, _, err := SplitPort(host)
 	h, ok := p.hosts[bare]
 	return h, ok && err == nil
+}
+
+// matchLabels is path.Match with dots for slashes.
+func matchLabels(pattern, host string) bool {
+	ok, _ := path.Match(strings.ReplaceAll(pattern, ".", "/"), strings.ReplaceAll(host, ".", "/"))
+	return ok
 }
 
 func matches(patterns []string, host string) bool {

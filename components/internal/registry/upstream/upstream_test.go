@@ -78,6 +78,8 @@ func TestNamedUpstreams(t *testing.T) {
 		{"a host listed without port stands for each port", "anyport.corp:8080", "http://anyport.corp:8080/v2", true, false},
 		{"a listed host may want a certificate", "cert.corp", "https://cert.corp/v2", true, true},
 		{"a host of a pattern is shared", "europe-docker.pkg.dev", "https://europe-docker.pkg.dev/v2", true, false},
+		{"a host of a pattern in the middle is, too", "123456.dkr.ecr.eu-west-1.amazonaws.com", "https://123456.dkr.ecr.eu-west-1.amazonaws.com/v2", true, false},
+		{"a star is one label", "x.dkr.ecr.y.s3.amazonaws.com", "https://x.dkr.ecr.y.s3.amazonaws.com/v2", false, false},
 		{"a host nobody knows is not", "evil.example", "https://evil.example/v2", false, false},
 		{"a host that looks like a known one is not", "ghcr.io.evil.example", "https://ghcr.io.evil.example/v2", false, false},
 		{"a known host at an odd port is not", "ghcr.io:444", "https://ghcr.io:444/v2", false, false},
