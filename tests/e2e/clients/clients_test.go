@@ -9,7 +9,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,7 +24,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/crane"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/validate"
 
 	"github.com/dragonfly-kube/dragonfly/tests/cluster"
 )
@@ -33,6 +34,8 @@ const (
 	repository   = "library/app"
 	tag          = "1"
 	maxCopies    = 1.02
+	// maxRequests for one blob: 2, and the parts in which the seed reads the big layer (16 MiB first, 32 MiB and more then).
+	maxRequests = 2 + 8
 )
 
 // env is what all steps share.
@@ -65,6 +68,7 @@ func TestClientsPullThroughDragonfly(t *testing.T) {
 	t.Run("skopeo", e.skopeo)
 	t.Run("crane", e.crane)
 	t.Run("the registry sent everything once", func(t *testing.T) { e.witness(t, mark) })
+	t.Run("every node took the image from the swarm", e.shares)
 	e.registry.Stop()
 	t.Run("a fresh Docker engine after the registry has stopped", e.late)
 	e.times.print(t)
@@ -145,7 +149,7 @@ func (e *env) direct(t *testing.T) {
 	c := startContainerd(t, "containerd-direct", e.dir, e.logs, registryAddr, "")
 	e.times.measure("containerd", "direct", func() { e.check(t, c.pull(t, image)) })
 	e.times.measure("skopeo", "direct", func() { e.checkFolder(t, skopeo(t, image)) })
-	e.times.measure("crane", "direct", func() { e.validate(t, image) })
+	e.times.measure("crane", "direct", func() { e.craneTo(t, image) })
 }
 
 func (e *env) startDragonfly(t *testing.T) {
@@ -194,26 +198,37 @@ func (e *env) skopeo(t *testing.T) {
 
 func (e *env) crane(t *testing.T) {
 	image := e.nodes[toolsNode].Mirror + "/" + repository + ":" + tag
-	e.times.measure("crane", "warm node", func() { e.validate(t, image) })
+	e.times.measure("crane", "warm node", func() { e.craneTo(t, image) })
 }
 
 func (e *env) late(t *testing.T) {
 	d := startDocker(t, "docker-late", e.dir, e.logs, e.nodes[lateDocker].Mirror)
 	e.times.measure("docker", "cold node, registry stopped", func() { e.check(t, d.pull(t, "app@"+e.digest.String())) })
 	image := e.nodes[lateDocker].Mirror + "/" + repository + "@" + e.digest.String()
-	e.times.measure("crane", "warm node, registry stopped", func() { e.validate(t, image) })
+	e.times.measure("crane", "warm node, registry stopped", func() { e.craneTo(t, image) })
 }
 
-// validate pulls with crane's library and checks every digest, of the layers' content too.
-func (e *env) validate(t *testing.T, image string) {
+// craneTo pulls with crane's library, which fails a layer that does not match its digest, and throws the content away.
+func (e *env) craneTo(t *testing.T, image string) {
 	t.Helper()
 	img, err := crane.Pull(image, crane.Insecure, crane.WithContext(t.Context()))
 	if err != nil {
 		t.Errorf("pull %s: %v", image, err)
 		return
 	}
-	if err := validate.Image(img); err != nil {
-		t.Errorf("%s: %v", image, err)
+	layers, err := img.Layers()
+	if err != nil || len(layers) != len(e.layers) {
+		t.Errorf("%s has %d layers (%v), want %d", image, len(layers), err, len(e.layers))
+	}
+	for i, l := range layers {
+		rc, err := l.Compressed()
+		if err == nil {
+			_, err = io.Copy(io.Discard, rc)
+			err = errors.Join(err, rc.Close())
+		}
+		if err != nil {
+			t.Errorf("%s, layer %d: %v", image, i, err)
+		}
 	}
 	if d, err := img.Digest(); err != nil || d != e.digest {
 		t.Errorf("%s is %s (%v), want %s", image, d, err, e.digest)
@@ -250,12 +265,38 @@ func (e *env) witness(t *testing.T, mark int64) {
 		if copies := float64(g.bytes) / float64(l.size); copies < 1 || copies > maxCopies {
 			t.Errorf("layer %d (%d bytes): the registry sent %.3f copies, want 1.00 to %.2f", i, l.size, copies, maxCopies)
 		}
+		if g.requests > maxRequests {
+			t.Errorf("layer %d (%d bytes): the registry was asked %d times, want at most %d", i, l.size, g.requests, maxRequests)
+		}
 		if l.size < smallLimit && g.requests != 1 {
 			t.Errorf("layer %d (%d bytes): the registry was asked %d times, want once", i, l.size, g.requests)
 		}
 		t.Logf("layer %d: %9d bytes, %d requests, %.3f copies", i, l.size, g.requests, float64(g.bytes)/float64(l.size))
 	}
 	t.Logf("the registry sent %d bytes for %d bytes of layers: %.3f copies for 4 nodes and 5 clients", sent, size, float64(sent)/float64(size))
+}
+
+// shares asks every node that was used where its bytes came from: all of the image, none of it from the registry.
+func (e *env) shares(t *testing.T) {
+	var size int64
+	for _, l := range e.layers {
+		size += l.size
+	}
+	for i, n := range e.nodes[:lateDocker] {
+		s, err := n.Status(t.Context())
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		r := s.Received
+		t.Logf("%s: %d bytes from the seed, %d from peers, %d from the registry; gave %d", n.Name, r.FromSeed, r.FromPeers, r.FromOrigin, s.Sent)
+		if r.FromSeed+r.FromPeers < size || r.FromOrigin != 0 {
+			t.Errorf("%s: want %d bytes or more from seed and peers, none from the registry", n.Name, size)
+		}
+		if i > secondDocker && r.FromPeers == 0 {
+			t.Errorf("%s: nothing from peers, though others held all of it", n.Name)
+		}
+	}
 }
 
 // times collects how long each pull took. Safe for concurrent use.

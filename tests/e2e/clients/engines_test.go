@@ -92,8 +92,9 @@ func (d docker) pull(t *testing.T, image string) string {
 
 // containerd is a containerd with everything of its own.
 type containerd struct {
-	socket string
-	hosts  string // folder with a hosts.toml for each registry
+	socket      string
+	hosts       string // folder with a hosts.toml for each registry
+	snapshotter string
 }
 
 // startContainerd starts a containerd. registry ("ip:port") is reached directly over plain HTTP when mirror is "", else through
@@ -131,13 +132,19 @@ func startContainerd(t *testing.T, name, dir, logs, registry, mirror string) con
 	if err != nil {
 		t.Fatal(err)
 	}
+	c.snapshotter = "native" // copies all below for each layer, but works on every file system
+	for line := range strings.Lines(command(t, "ctr", "-a", c.socket, "plugins", "ls")) {
+		if f := strings.Fields(line); len(f) > 2 && f[1] == "overlayfs" && f[len(f)-1] == "ok" {
+			c.snapshotter = "overlayfs"
+		}
+	}
 	return c
 }
 
-// pull returns the digest of the image's manifest. containerd unpacks to its native snapshotter, which works on every filesystem.
+// pull returns the digest of the image's manifest.
 func (c containerd) pull(t *testing.T, image string) string {
 	t.Helper()
-	command(t, "ctr", "-a", c.socket, "images", "pull", "--snapshotter", "native", "--hosts-dir", c.hosts, image)
+	command(t, "ctr", "-a", c.socket, "images", "pull", "--snapshotter", c.snapshotter, "--hosts-dir", c.hosts, image)
 	for line := range strings.Lines(command(t, "ctr", "-a", c.socket, "images", "ls")) {
 		if f := strings.Fields(line); len(f) > 2 && f[0] == image {
 			return f[2]
