@@ -42,7 +42,7 @@ func TestDoPassesThrough(t *testing.T) {
 					}
 					return true
 				})}
-				c, _ := newClient(t, small, map[string]http.Handler{"o": o})
+				c, n := newClient(t, small, map[string]http.Handler{"o": o})
 				req, _ := http.NewRequestWithContext(t.Context(), row.method, "http://o"+row.path, nil)
 				req.Host = "elsewhere"
 				req.RequestURI = "/as/received"
@@ -56,8 +56,8 @@ func TestDoPassesThrough(t *testing.T) {
 				if err != nil || resp.StatusCode != row.code || string(body) != row.body || resp.Header.Get("Www-Authenticate") == "" {
 					t.Errorf("got %d %q %v, want %d %q", resp.StatusCode, body, err, row.code, row.body)
 				}
-				if len(o.seen) != row.requests {
-					t.Errorf("requests: got %d, want %d", len(o.seen), row.requests)
+				if len(o.seen) != row.requests || n.dials.Load() != 1 {
+					t.Errorf("got %d requests on %d connections, want %d on one", len(o.seen), n.dials.Load(), row.requests)
 				}
 				for _, r := range o.seen {
 					h := r.Header

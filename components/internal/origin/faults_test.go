@@ -120,7 +120,17 @@ func TestFetchNoticesChange(t *testing.T) {
 		first := start(r)
 		return i > 0 && claim(fmt.Sprintf("bytes %d-%d/100001", first, first+9), -1, 10)(w, r)
 	}
+	longer := &server{plain: true}
+	longer.do = func(i int, w http.ResponseWriter, r *http.Request) bool {
+		if i == 0 {
+			return longer.breakAt(70_000, w, r)
+		}
+		_ = http.NewResponseController(w).Flush() // chunked
+		_, _ = w.Write(bytesOf(100_005))
+		return true
+	}
 	runCases(t, []fetchCase{
+		{name: "longer than it was, but not saying so", origin: longer, err: errLie, tries: 4},
 		{name: "another ETag in each part", origin: &server{do: versions}, err: ErrChanged},
 		{name: "another ETag in each part of an immutable content", origin: &server{do: versions}, req: Request{Immutable: true}},
 		{name: "another date in each part", origin: &server{do: dates}, err: ErrChanged},
@@ -137,6 +147,7 @@ func TestFetchStatus(t *testing.T) {
 		{name: "304 makes no sense", origin: &server{do: always(answerWith(304))}, code: 304, tries: 1},
 		{name: "401 of a later part is final", origin: &server{do: once(1, answerWith(401))}, code: 401},
 		{name: "500 once is asked again", origin: &server{do: once(0, answerWith(500))}, tries: 5},
+		{name: "408 once is asked again", origin: &server{do: once(0, answerWith(408))}, tries: 5},
 		{name: "502 for ever is an error in the end", origin: &server{do: always(answerWith(502))}, code: 502, tries: 4},
 		{name: "429 waits as told", origin: &server{do: once(0, answerWith(429, "Retry-After", "7"))}, tries: 5, took: 7 * time.Second},
 		{name: "503 waits until the date", origin: &server{do: once(0, answerWith(503, "Retry-After", soon))}, tries: 5, took: 9 * time.Second},

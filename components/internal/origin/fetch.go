@@ -208,8 +208,10 @@ func (s *stream) part(n int64, sink Sink) (err error) {
 			p = p[:min(int64(len(p)), off+n-s.off)]
 		}
 		got, rerr := s.Read(p)
-		if _, err := w.Write(p[:got]); err != nil {
-			return err
+		if got > 0 {
+			if _, err := w.Write(p[:got]); err != nil {
+				return err
+			}
 		}
 		if rerr == io.EOF && n < 0 {
 			return nil

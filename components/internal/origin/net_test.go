@@ -33,7 +33,8 @@ func bytesOf(n int) []byte {
 type network struct {
 	servers map[string]chan net.Conn // by host:port
 	refuse  atomic.Int32             // that many of the next dials fail
-	sent    atomic.Int64             // bytes from servers, headers too
+	dials   atomic.Int32
+	sent    atomic.Int64 // bytes from servers, headers too
 }
 
 // newClient makes a client that reaches the hosts in memory, by http on port 80. Jitter is half of the width.
@@ -62,6 +63,7 @@ func (n *network) dial(ctx context.Context, _, addr string) (net.Conn, error) {
 	if !ok || n.refuse.Add(-1) >= 0 {
 		return nil, fmt.Errorf("dial %s: connection refused", addr)
 	}
+	n.dials.Add(1)
 	client, server := net.Pipe()
 	select {
 	case conns <- counted{server, &n.sent}:
@@ -185,7 +187,7 @@ type sink struct {
 	mu    sync.Mutex
 	info  *Info
 	data  []byte
-	got   []bool // per byte
+	got   []byte // 1 for each byte that came
 	parts []Range
 	ends  []error
 	open  int
@@ -226,15 +228,14 @@ func (p *sinkPart) Write(b []byte) (int, error) {
 	}
 	if grow := int(p.off) + len(b) - len(s.data); grow > 0 {
 		s.data = append(s.data, make([]byte, grow)...)
-		s.got = append(s.got, make([]bool, grow)...)
+		s.got = append(s.got, make([]byte, grow)...)
 	}
-	for i, c := range b {
-		at := p.off + int64(i)
-		if s.got[at] {
-			s.t.Errorf("sink: byte %d came twice", at)
-		}
-		s.data[at], s.got[at] = c, true
+	got := s.got[p.off:][:len(b)]
+	if i := bytes.IndexByte(got, 1); i >= 0 {
+		s.t.Errorf("sink: byte %d came twice", p.off+int64(i))
 	}
+	copy(s.data[p.off:], b)
+	copy(got, bytes.Repeat([]byte{1}, len(b)))
 	p.off += int64(len(b))
 	if p.promise -= int64(len(b)); p.promise < 0 && p.promise+int64(len(b)) >= 0 {
 		s.t.Errorf("sink: part got more than it asked for, up to byte %d", p.off)
@@ -262,23 +263,19 @@ func (s *sink) check(want []byte, need []Range) {
 	if need == nil {
 		need = []Range{{0, int64(len(want))}}
 	}
-	left := 0
-	for _, ok := range s.got {
-		if ok {
-			left++
-		}
-	}
+	left := bytes.Count(s.got, []byte{1})
 	for _, r := range need {
 		end := r.Off + r.N
 		if r.N < 0 {
 			end = int64(len(want))
 		}
-		for at := r.Off; at < end; at++ {
-			if at >= int64(len(s.got)) || !s.got[at] || s.data[at] != want[at] {
-				s.t.Fatalf("sink: byte %d is wrong or missing", at)
-			}
-			left--
+		if r.Off == end {
+			continue
 		}
+		if end > int64(len(s.data)) || !bytes.Equal(s.data[r.Off:end], want[r.Off:end]) || bytes.IndexByte(s.got[r.Off:end], 0) >= 0 {
+			s.t.Fatalf("sink: bytes from %d to %d are wrong or missing, it has %d", r.Off, end, len(s.data))
+		}
+		left -= int(end - r.Off)
 	}
 	if left != 0 {
 		s.t.Errorf("sink: %d bytes came that nobody asked for", left)

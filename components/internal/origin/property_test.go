@@ -67,7 +67,7 @@ func (p *planned) misbehave(_ int, w http.ResponseWriter, r *http.Request) bool 
 // failures cost.
 func TestFetchProperty(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(150) {
+	for seed := range uint64(100) {
 		synctest.Test(t, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 1))
 			length := []int{0, 1, 16383, 16384, 16385, rng.IntN(200_000)}[rng.IntN(6)]

@@ -153,19 +153,43 @@ func TestExpiredRedirectIsAskedForAgain(t *testing.T) {
 
 func TestBrokenRedirectTargetIsLeft(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		home := &server{do: func(i int, w http.ResponseWriter, r *http.Request) bool {
-			return to(302, []string{"http://broken/x", "http://whole/x"}[min(i/2, 1)])(i, w, r)
-		}}
-		broken, whole := &server{data: bytesOf(100_000)}, &server{data: bytesOf(100_000)}
-		broken.do = func(_ int, w http.ResponseWriter, r *http.Request) bool { return broken.breakAt(100, w, r) }
-		c, _ := newClient(t, small, map[string]http.Handler{"o": home, "broken": broken, "whole": whole})
-		s := &sink{t: t}
-		if err := c.Fetch(t.Context(), Request{URL: "http://o/x"}, []Range{{0, 1000}}, s); err != nil {
-			t.Fatal(err)
-		}
-		s.check(whole.data, []Range{{0, 1000}})
-	})
+	for _, row := range []struct {
+		name    string
+		retries int
+		do      func(o *server, i int, w http.ResponseWriter, r *http.Request) bool
+	}{
+		{"no longer there, at the first failure", 1, func(_ *server, i int, _ http.ResponseWriter, _ *http.Request) bool {
+			if i > 0 {
+				panic(http.ErrAbortHandler)
+			}
+			return false
+		}},
+		{"breaking its bodies, at the second", 2, func(o *server, i int, w http.ResponseWriter, r *http.Request) bool {
+			return i > 0 && o.breakAt(100, w, r)
+		}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				home := &server{do: func(i int, w http.ResponseWriter, r *http.Request) bool {
+					return to(302, []string{"http://broken/x", "http://whole/x"}[min(i, 1)])(i, w, r)
+				}}
+				broken, whole := &server{data: bytesOf(100_000)}, &server{data: bytesOf(100_000)}
+				broken.do = func(i int, w http.ResponseWriter, r *http.Request) bool { return row.do(broken, i, w, r) }
+				cfg := small
+				cfg.Parallel, cfg.Retries = 1, row.retries
+				c, _ := newClient(t, cfg, map[string]http.Handler{"o": home, "broken": broken, "whole": whole})
+				s := &sink{t: t}
+				if err := c.Fetch(t.Context(), Request{URL: "http://o/x"}, nil, s); err != nil {
+					t.Fatal(err)
+				}
+				s.check(whole.data, nil)
+				if len(home.seen) != 2 || len(whole.seen) != 3 {
+					t.Errorf("requests: got %d at the origin and %d at the good target, want 2 and 3", len(home.seen), len(whole.seen))
+				}
+			})
+		})
+	}
 }
 
 func TestBadRedirects(t *testing.T) {

@@ -128,7 +128,7 @@ func TestTLS(t *testing.T) {
 	o := &server{data: bytesOf(100_000)}
 	plain := ca.serve(o, nil)
 	http2 := ca.serve(o, func(s *httptest.Server) { s.EnableHTTP2 = true })
-	old := ca.serve(o, func(s *httptest.Server) { s.TLS.MaxVersion = tls.VersionTLS11 })
+	old := ca.serve(o, func(s *httptest.Server) { s.TLS.MinVersion, s.TLS.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 })
 	mutual := ca.serve(o, func(s *httptest.Server) {
 		s.TLS.ClientAuth, s.TLS.ClientCAs = tls.RequireAndVerifyClientCert, x509.NewCertPool()
 		s.TLS.ClientCAs.AddCert(ca.cert)
