@@ -74,7 +74,7 @@ func (t *diskTask) SetMeta(m api.Meta) error {
 	if err != nil || !changed {
 		return err
 	}
-	if err := t.persist(t.IsComplete(), overPowerLoss); err != nil {
+	if err := t.persist(t.IsComplete()); err != nil {
 		return fmt.Errorf("%w: write metadata of task %s: %v", ErrNoSpace, t.slot.id, err)
 	}
 	return nil
@@ -95,7 +95,7 @@ func (t *diskTask) Complete() error {
 	if err := t.trimData(); err != nil {
 		return fmt.Errorf("%w: complete task %s: %v", ErrNoSpace, t.slot.id, err)
 	}
-	if err := t.persist(true, overPowerLoss); err != nil {
+	if err := t.persist(true); err != nil {
 		return fmt.Errorf("%w: complete task %s: %v", ErrNoSpace, t.slot.id, err)
 	}
 	t.finish()
@@ -133,7 +133,7 @@ func (t *diskTask) drop(i int) {
 	if t.disk.closed {
 		return
 	}
-	if err := t.persist(false, overKill); err != nil {
+	if err := t.persist(false); err != nil {
 		t.disk.log.Warn("store: could not write metadata", "task", t.slot.id, "err", err)
 	}
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/dragonfly-kube/dragonfly/components/internal/piece"
 )
 
-// diskWriter writes one piece. It is a pin of its own. Of all writers of a piece at most one owns its place in the data file, by diskTask.owners, and none
-// while the piece is held.
+// diskWriter writes one piece. It is a pin of its own. Of all writers of a piece at most one owns its place in the data file, by
+// diskTask.owners, and none while the piece is held.
 type diskWriter struct {
 	task *diskTask
 	i    int

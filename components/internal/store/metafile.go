@@ -74,16 +74,10 @@ func readMeta(dir *os.Root, id string) (metaFile, error) {
 	return m, nil
 }
 
-// durability says what a write has to outlive.
-type durability int
-
-const (
-	overKill      durability = iota // a kill of the process
-	overPowerLoss                   // a sudden stop of the machine
-)
-
-// writeMeta replaces meta.json in one step: whoever reads it, whenever we die, finds the old or the new.
-func (d *Disk) writeMeta(dir *os.Root, m metaFile, outlives durability) error {
+// writeMeta replaces meta.json in one step: whoever reads it, whenever this process dies, finds the old or the new. It does not wait for
+// the disk, which would cost every small blob two flushes: what a sudden stop of the machine takes is fetched again, and what it leaves
+// is verified before its use, as pieces are.
+func (d *Disk) writeMeta(dir *os.Root, m metaFile) error {
 	raw, err := json.Marshal(m)
 	if err != nil {
 		return err
@@ -97,19 +91,10 @@ func (d *Disk) writeMeta(dir *os.Root, m metaFile, outlives durability) error {
 		return err
 	}
 	_, err = d.sys.writeAt(f, raw, 0)
-	if err == nil && outlives == overPowerLoss {
-		err = f.Sync()
-	}
 	if err := errors.Join(err, f.Close()); err != nil {
 		return errors.Join(err, dir.Remove(temp))
 	}
-	if err := dir.Rename(temp, metaName); err != nil {
-		return err
-	}
-	if outlives == overPowerLoss {
-		return syncDir(dir)
-	}
-	return nil
+	return dir.Rename(temp, metaName)
 }
 
 func syncDir(dir *os.Root) error {

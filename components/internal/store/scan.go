@@ -18,6 +18,10 @@ func (d *Disk) scan() error {
 		return err
 	}
 	for _, p := range prefixes {
+		if !p.IsDir() {
+			d.log.Warn("store: ignored what is no task", "path", "tasks/"+p.Name())
+			continue
+		}
 		ids, err := fs.ReadDir(d.root.FS(), "tasks/"+p.Name())
 		if err != nil {
 			return err

@@ -62,7 +62,7 @@ func (d *Disk) build(path string, m metaFile) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(journal.Close(), d.writeMeta(dir, m, overKill))
+	return errors.Join(journal.Close(), d.writeMeta(dir, m))
 }
 
 // load reads a task's metadata and journal. The caller holds the slot's loading.
@@ -92,7 +92,7 @@ func (d *Disk) load(s *slot, root *os.Root) (*diskTask, error) {
 	}
 	d.adopt(t)
 	if m.Complete != t.IsComplete() || t.IsComplete() != (info.Mode().Perm()&0o200 == 0) {
-		if err := t.persist(t.IsComplete(), overKill); err != nil {
+		if err := t.persist(t.IsComplete()); err != nil {
 			d.log.Warn("store: could not write metadata", "task", s.id, "err", err)
 		}
 	}
@@ -131,15 +131,15 @@ func (t *diskTask) sweep() {
 	}
 	have, size := t.Have(), t.Layout().Size
 	end := uint((info.Size() + size - 1) / size)
-	for i, ok := have.NextClear(0); ok && i < end; {
+	for i := uint(0); i < end; i++ {
 		next, more := have.NextSet(i)
 		if !more {
 			next = end
 		}
-		if punch(f, int64(i)*size, int64(next-i)*size) != nil {
+		if next > i && punch(f, int64(i)*size, int64(next-i)*size) != nil {
 			return
 		}
-		i, ok = have.NextClear(next)
+		i = next
 	}
 }
 
@@ -155,9 +155,9 @@ func (d *Disk) adopt(t *diskTask) {
 
 // persist writes meta.json and makes the data file's mode say the same, for the scan at the next start. The caller holds metaMu or is
 // alone with the task.
-func (t *diskTask) persist(complete bool, outlives durability) error {
+func (t *diskTask) persist(complete bool) error {
 	m := metaFile{Version: metaVersion, ID: t.slot.id, Meta: t.Meta(), Complete: complete}
-	write := func() error { return t.disk.writeMeta(t.root, m, outlives) }
+	write := func() error { return t.disk.writeMeta(t.root, m) }
 	if complete {
 		if err := t.disk.withSpace(write); err != nil {
 			return err

@@ -110,20 +110,20 @@ func Piece(content []byte, i int) []byte {
 	return content[i*Size : min(len(content), (i+1)*Size)]
 }
 
-// Check reads n bytes from off and compares them with content.
+// Check reads n bytes from off and compares them with content. Any goroutine of the test may call it.
 func Check(t *testing.T, task store.Task, content []byte, off, n int) {
 	t.Helper()
 	r, err := task.Reader()
 	if err != nil {
-		t.Fatalf("Reader: %v", err)
+		t.Errorf("Reader: %v", err)
+		return
 	}
 	defer r.Close()
 	got := make([]byte, n)
 	if m, err := r.ReadAt(got, int64(off)); m != n || err != nil {
-		t.Fatalf("ReadAt(%d bytes, %d) = %d, %v", n, off, m, err)
-	}
-	if !bytes.Equal(got, content[off:off+n]) {
-		t.Fatalf("ReadAt(%d bytes, %d): wrong bytes", n, off)
+		t.Errorf("ReadAt(%d bytes, %d) = %d, %v", n, off, m, err)
+	} else if !bytes.Equal(got, content[off:off+n]) {
+		t.Errorf("ReadAt(%d bytes, %d): wrong bytes", n, off)
 	}
 }
 
