@@ -36,7 +36,7 @@ func (s *Server) postPeer(c *gin.Context) {
 		return
 	}
 	local, _ := c.Request.Context().Value(http.LocalAddrContextKey).(net.Addr)
-	var u *api.Update
+	var u api.Update
 	var err error
 	whileAlive(c, func() {
 		u, err = s.swarm.Register(c.Request.Context(), c.Param("task"), &req, s.cfg.seedAddr(local, s.download.Addr()))

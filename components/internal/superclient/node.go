@@ -8,7 +8,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/netip"
+	"net/textproto"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -109,6 +111,12 @@ func (n *node) call(ctx context.Context, method, path string, in, out any) error
 
 // do sends a request and turns an error status into an error. The caller closes the body.
 func (n *node) do(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		Got1xxResponse: func(int, textproto.MIMEHeader) error {
+			n.signs.Add(1)
+			return nil
+		},
+	})
 	req, err := http.NewRequestWithContext(ctx, method, n.base+path, body)
 	if err != nil {
 		return nil, fmt.Errorf("build request: %w", err)

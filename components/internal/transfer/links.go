@@ -23,7 +23,7 @@ type uplink struct {
 
 // reconcile opens links to the parents that the supernode gave and closes the others. A parent that failed rests for a while.
 func (d *download) reconcile() {
-	if d.plan == nil {
+	if d.plan == nil || d.comesWhole() {
 		return
 	}
 	now := time.Now()
@@ -40,6 +40,17 @@ func (d *download) reconcile() {
 		d.links[p.Peer] = &uplink{link: peer.Open(cfg, p, d, d), parent: p, orders: map[uint64]bool{}}
 		d.plan.AddParent(p.Peer, p.Seed)
 	}
+}
+
+// wholeWait is how long content of one piece is awaited from the supernode itself. It is well below Config.Stall, so that the seed and
+// peers are asked before the origin is.
+const wholeWait = time.Second
+
+// comesWhole reports whether the content is one piece or less, which the supernode sends inside an update: a mesh for it would cost more
+// than it brings.
+func (d *download) comesWhole() bool {
+	l := d.task.Layout()
+	return l.Known() && l.Length <= piece.MinSize && d.session != nil && d.idle < wholeWait
 }
 
 func sameParent(a, b api.Parent) bool {
