@@ -53,25 +53,29 @@ const signEvery = 150 * time.Millisecond
 
 // whileAlive runs f and sends 102 Processing (RFC 2518, section 10.1) as long as it takes.
 func whileAlive(c *gin.Context, f func()) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		f()
-	}()
 	w := http.ResponseWriter(c.Writer)
 	if u, ok := w.(interface{ Unwrap() http.ResponseWriter }); ok {
 		w = u.Unwrap() // gin's own keeps the status back
 	}
-	tick := time.NewTicker(signEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-done:
-			return
-		case <-tick.C:
-			w.WriteHeader(http.StatusProcessing)
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		tick := time.NewTicker(signEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+				w.WriteHeader(http.StatusProcessing)
+			}
 		}
-	}
+	}()
+	defer func() {
+		close(stop)
+		<-stopped
+	}()
+	f()
 }
 
 // getEvents streams updates to a peer until it goes.
