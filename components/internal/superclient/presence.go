@@ -18,7 +18,7 @@ const (
 	resolveTimeout  = 3 * time.Second
 	firstProbePause = 500 * time.Millisecond
 	maxProbePause   = 5 * time.Second
-	probeTimeout    = time.Second
+	probeTimeout    = 2 * time.Second // without a sign of life
 	presenceTick    = 250 * time.Millisecond
 )
 
@@ -92,8 +92,6 @@ func (n *node) due(now time.Time) bool {
 
 // beat sends one heartbeat; to a dead node it is the probe that brings it back.
 func (c *Client) beat(ctx context.Context, n *node, host api.Host, version string, inv Inventory) {
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-	defer cancel()
 	for range 2 {
 		tasks, revision := inv.Tasks()
 		h := api.Heartbeat{Host: host, Version: version, Revision: revision}
@@ -101,8 +99,11 @@ func (c *Client) beat(ctx context.Context, n *node, host api.Host, version strin
 			h.Inventory = tasks
 		}
 		var a api.HeartbeatAnswer
-		if err := n.call(ctx, http.MethodPut, api.HostPath(host.ID), h, &a); err != nil {
-			if context.Cause(ctx) == context.Canceled {
+		err := n.watched(ctx, probeTimeout, func(ctx context.Context) error {
+			return n.call(ctx, http.MethodPut, api.HostPath(host.ID), h, &a)
+		})
+		if err != nil {
+			if ctx.Err() != nil {
 				return
 			}
 			wasAlive := n.alive()
