@@ -189,9 +189,9 @@ func (d *demo) conclude(outcomes []outcome) error {
 // inviteToLook says what is there to see.
 func (d *demo) inviteToLook(c *cluster.Cluster) {
 	fmt.Fprintf(d.w, "\nall is still running; Ctrl-C stops it and removes %s\n", d.dir)
-	fmt.Fprintf(d.w, "  tasks      http://%s/api/v1/tasks\n  metrics    http://%s/metrics\n", c.Supernode.Admin, c.Supernode.Admin)
+	fmt.Fprintf(d.w, "  supernode  metrics http://%s/metrics\n", c.Supernode.Admin)
 	for _, n := range c.Nodes {
-		fmt.Fprintf(d.w, "  %s     mirror http://%s  status http://%s/v1/status\n", n.Name, n.Mirror, n.Admin)
+		fmt.Fprintf(d.w, "  %-9s  mirror http://%s  status http://%s/v1/status\n", n.Name, n.Mirror, n.Admin)
 	}
 	fmt.Fprintf(d.w, "  try        curl http://%s/v2/%s/manifests/%s\n", c.Nodes[0].Mirror, d.source.Context().RepositoryStr(), d.source.Identifier())
 }
