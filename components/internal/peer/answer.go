@@ -60,11 +60,11 @@ type answer struct {
 
 // read returns how the request ended, and an error when the connection can't go on.
 func (a *answer) read() (Result, error) {
-	resp, err := http.ReadResponse(a.br, nil)
+	// The body is read here or the connection cut: closing it would read on to its end, however far that is.
+	resp, err := http.ReadResponse(a.br, nil) //nolint:bodyclose // see above
 	if err != nil {
 		return Broken, fmt.Errorf("read answer: %w", err)
 	}
-	defer resp.Body.Close()
 	if resp.StatusCode == http.StatusPartialContent {
 		return a.content(resp)
 	}

@@ -71,11 +71,10 @@ func (l *Link) readNews(ctx context.Context) error {
 		return err
 	}
 	in := &capped{r: conn, left: maxHead}
-	resp, err := http.ReadResponse(bufio.NewReaderSize(in, 4<<10), nil)
+	resp, err := http.ReadResponse(bufio.NewReaderSize(in, 4<<10), nil) //nolint:bodyclose // it ends with the connection
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("parent answered %s", resp.Status)
 	}
