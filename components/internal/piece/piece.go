@@ -5,8 +5,9 @@ package piece
 import "math/bits"
 
 const (
-	// MinSize and MaxSize bound a piece, in bytes.
+	// MinSize is the least size of a piece, in bytes, but for the last one of a task.
 	MinSize = 64 << 10
+	// MaxSize is the largest, in bytes.
 	MaxSize = 16 << 20
 	// target is how many pieces a task should have: fewer cost speed (the last pieces find links idle), more cost overhead.
 	target = 1024

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"net/url"
 	"slices"
 	"strings"
@@ -54,7 +53,7 @@ func URLID(rawURL string, filters []string, tag, contentDigest string) (string, 
 		}
 	}
 	h := sha256.New()
-	io.WriteString(h, urlVersion)
+	fmt.Fprint(h, urlVersion)
 	for _, list := range [][]string{{scheme, canonicalHost(u), canonicalPath(u)}, params, {tag, contentDigest}} {
 		fmt.Fprintf(h, "%d\n", len(list))
 		for _, field := range list { // each after its length, so that no two lists read the same

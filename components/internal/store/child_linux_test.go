@@ -73,7 +73,7 @@ func writeForever(dir string) error {
 // commitAndTell writes piece i unless it is held. It may be dropped first, which is told before, as it may not be there after.
 func commitAndTell(task store.Task, n, i int) error {
 	if task.Has(i) && rand.IntN(4) == 0 {
-		fmt.Printf("drop %d %d\n", n, i)
+		fmt.Fprintf(os.Stdout, "drop %d %d\n", n, i)
 		task.Drop(i)
 	}
 	if task.Has(i) {
@@ -95,15 +95,15 @@ func commitAndTell(task store.Task, n, i int) error {
 	if _, err := w.Commit(); err != nil {
 		return err
 	}
-	fmt.Printf("held %d %d\n", n, i)
+	fmt.Fprintf(os.Stdout, "held %d %d\n", n, i)
 	return nil
 }
 
 // fillSmallDisk writes to a store on a file system of 1 MiB until it is full, and checks what the store makes of that.
 func fillSmallDisk(dir string) error {
 	if err := mountSmall(dir, 1<<20); err != nil {
-		fmt.Println(cannotMount)
-		return nil
+		_, err := fmt.Fprintln(os.Stdout, cannotMount)
+		return err
 	}
 	d, err := store.OpenDisk(dir, store.DiskConfig{}, discard, nil)
 	if err != nil {

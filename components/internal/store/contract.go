@@ -12,6 +12,11 @@ import (
 
 // What every implementation answers alike.
 
+// noSpace is ErrNoSpace for what could not be done. The cause is told but not wrapped: to callers all causes are one.
+func noSpace(cause error, format string, args ...any) error {
+	return fmt.Errorf("%w: %s: %s", ErrNoSpace, fmt.Sprintf(format, args...), cause.Error())
+}
+
 var errClosed = fmt.Errorf("store: %w", os.ErrClosed)
 
 func errTooLong(i int, limit int64) error {

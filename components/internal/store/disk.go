@@ -113,7 +113,7 @@ func (d *Disk) Create(id string, meta api.Meta) (Task, error) {
 		default:
 			d.giveUp(s, err)
 			d.metrics.failures.WithLabelValues(string(byDisk)).Inc()
-			return nil, fmt.Errorf("%w: make task %s: %v", ErrNoSpace, id, err)
+			return nil, noSpace(err, "make task %s", id)
 		}
 	}
 }

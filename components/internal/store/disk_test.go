@@ -233,23 +233,23 @@ func TestDamagedFiles(t *testing.T) {
 	const record = 52
 	for _, row := range []struct {
 		name   string
-		damage func(t *testing.T, path func(name string) string)
+		damage func(damage)
 		held   []int // nil: the task is gone
 	}{
-		{"no metadata", func(t *testing.T, path func(string) string) { remove(t, path("meta.json")) }, nil},
-		{"empty metadata", func(t *testing.T, path func(string) string) { replace(t, path("meta.json"), "") }, nil},
-		{"metadata of zero bytes", func(t *testing.T, path func(string) string) { replace(t, path("meta.json"), strings.Repeat("\x00", 200)) }, nil},
-		{"metadata of a later version", func(t *testing.T, path func(string) string) { edit(t, path("meta.json"), `"version":1`, `"version":2`) }, nil},
-		{"metadata of another task", func(t *testing.T, path func(string) string) { edit(t, path("meta.json"), "aaaa", "aaab") }, nil},
-		{"a negative piece size", func(t *testing.T, path func(string) string) { edit(t, path("meta.json"), "65536", "-65536") }, nil},
-		{"huge metadata", func(t *testing.T, path func(string) string) { replace(t, path("meta.json"), strings.Repeat(" ", 2<<20)) }, nil},
-		{"no data", func(t *testing.T, path func(string) string) { remove(t, path("data")) }, nil},
-		{"no journal", func(t *testing.T, path func(string) string) { remove(t, path("pieces")) }, nil},
-		{"an empty journal", func(t *testing.T, path func(string) string) { truncate(t, path("pieces"), 0) }, []int{}},
-		{"a torn journal", func(t *testing.T, path func(string) string) { truncate(t, path("pieces"), 3*record-1) }, []int{0, 1}},
-		{"a record lost in the middle", func(t *testing.T, path func(string) string) { flip(t, path("pieces"), record+20) }, []int{0, 2}},
-		{"data cut short", func(t *testing.T, path func(string) string) { truncate(t, path("data"), 2*size-1) }, []int{0}},
-		{"left over new metadata", func(t *testing.T, path func(string) string) { replace(t, path("meta.json.tmp"), "{") }, []int{0, 1, 2}},
+		{"no metadata", func(d damage) { d.remove("meta.json") }, nil},
+		{"empty metadata", func(d damage) { d.replace("meta.json", "") }, nil},
+		{"metadata of zero bytes", func(d damage) { d.replace("meta.json", strings.Repeat("\x00", 200)) }, nil},
+		{"metadata of a later version", func(d damage) { d.edit("meta.json", `"version":1`, `"version":2`) }, nil},
+		{"metadata of another task", func(d damage) { d.edit("meta.json", "aaaa", "aaab") }, nil},
+		{"a negative piece size", func(d damage) { d.edit("meta.json", "65536", "-65536") }, nil},
+		{"huge metadata", func(d damage) { d.replace("meta.json", strings.Repeat(" ", 2<<20)) }, nil},
+		{"no data", func(d damage) { d.remove("data") }, nil},
+		{"no journal", func(d damage) { d.remove("pieces") }, nil},
+		{"an empty journal", func(d damage) { d.truncate("pieces", 0) }, []int{}},
+		{"a torn journal", func(d damage) { d.truncate("pieces", 3*record-1) }, []int{0, 1}},
+		{"a record lost in the middle", func(d damage) { d.flip("pieces", record+20) }, []int{0, 2}},
+		{"data cut short", func(d damage) { d.truncate("data", 2*size-1) }, []int{0}},
+		{"left over new metadata", func(d damage) { d.replace("meta.json.tmp", "{") }, []int{0, 1, 2}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -257,7 +257,7 @@ func TestDamagedFiles(t *testing.T) {
 			d := openDisk(t, dir, store.DiskConfig{})
 			fill(t, d, id, content)
 			closeDisk(t, d)
-			row.damage(t, func(name string) string { return file(dir, id, name) })
+			row.damage(damage{t, dir, id})
 
 			d = openDisk(t, dir, store.DiskConfig{})
 			defer closeDisk(t, d)
@@ -294,6 +294,19 @@ func wantHeld(t *testing.T, task store.Task, content []byte, held []int) {
 		}
 	}
 }
+
+// damage spoils files of a task.
+type damage struct {
+	t       *testing.T
+	dir, id string
+}
+
+func (d damage) path(name string) string       { return file(d.dir, d.id, name) }
+func (d damage) remove(name string)            { remove(d.t, d.path(name)) }
+func (d damage) replace(name, content string)  { replace(d.t, d.path(name), content) }
+func (d damage) edit(name, from, to string)    { edit(d.t, d.path(name), from, to) }
+func (d damage) truncate(name string, n int64) { truncate(d.t, d.path(name), n) }
+func (d damage) flip(name string, off int64)   { flip(d.t, d.path(name), off) }
 
 func remove(t *testing.T, path string) {
 	t.Helper()

@@ -2,7 +2,6 @@ package store
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -75,7 +74,7 @@ func (t *diskTask) SetMeta(m api.Meta) error {
 		return err
 	}
 	if err := t.persist(t.IsComplete()); err != nil {
-		return fmt.Errorf("%w: write metadata of task %s: %v", ErrNoSpace, t.slot.id, err)
+		return noSpace(err, "write metadata of task %s", t.slot.id)
 	}
 	return nil
 }
@@ -93,10 +92,10 @@ func (t *diskTask) Complete() error {
 		return err
 	}
 	if err := t.trimData(); err != nil {
-		return fmt.Errorf("%w: complete task %s: %v", ErrNoSpace, t.slot.id, err)
+		return noSpace(err, "complete task %s", t.slot.id)
 	}
 	if err := t.persist(true); err != nil {
-		return fmt.Errorf("%w: complete task %s: %v", ErrNoSpace, t.slot.id, err)
+		return noSpace(err, "complete task %s", t.slot.id)
 	}
 	t.finish()
 	t.disk.markComplete(t.slot, true, t.Layout().Length)
@@ -167,7 +166,7 @@ func (t *diskTask) gainPiece(i int, n int64, sum piece.Digest) (piece.Digest, bo
 		return piece.Digest{}, false, err
 	}
 	if err := t.append(record{kind: recordHeld, index: i, bytes: n, epoch: t.disk.epoch, digest: sum}); err != nil {
-		return piece.Digest{}, false, fmt.Errorf("%w: record piece %d: %v", ErrNoSpace, i, err)
+		return piece.Digest{}, false, noSpace(err, "record it")
 	}
 	return t.gain(i, n, sum)
 }

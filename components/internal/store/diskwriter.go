@@ -65,7 +65,7 @@ func (t *diskTask) Writer(i int, want *piece.Digest) (PieceWriter, error) {
 	}
 	if err != nil {
 		w.end(false)
-		return nil, fmt.Errorf("%w: write piece %d of task %s: %v", ErrNoSpace, i, t.slot.id, err)
+		return nil, noSpace(err, "write piece %d of task %s", i, t.slot.id)
 	}
 	return w, nil
 }
@@ -88,7 +88,7 @@ func (w *diskWriter) Write(p []byte) (int, error) {
 	}
 	if err := w.put(p); err != nil {
 		w.task.disk.metrics.failures.WithLabelValues(string(byDisk)).Inc()
-		w.err = fmt.Errorf("%w: write piece %d of task %s: %v", ErrNoSpace, w.i, w.task.slot.id, err)
+		w.err = noSpace(err, "write piece %d of task %s", w.i, w.task.slot.id)
 		w.end(false)
 		return 0, w.err
 	}
@@ -173,7 +173,7 @@ func (w *diskWriter) end(gained bool) {
 	defer w.task.disk.unpin(w.task.slot)
 	if w.file != nil {
 		if w.place == inPlace && !gained && !w.task.disk.closed {
-			punch(w.file, w.off, w.max) // where that is impossible the next writer overwrites them
+			_ = punch(w.file, w.off, w.max) // where that is impossible the next writer overwrites them
 		}
 		w.file.Close()
 		w.file = nil

@@ -72,7 +72,7 @@ func checkSurvivors(t *testing.T, dir string, life int, held map[killed]bool) {
 	tasks := make([]store.Task, len(killTasks))
 	for n, k := range killTasks {
 		if task, err := d.Get(k.id); err == nil {
-			defer task.Release()
+			t.Cleanup(task.Release)
 			tasks[n] = task
 		}
 	}

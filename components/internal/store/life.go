@@ -86,11 +86,10 @@ func takeEpoch(dir *os.Root) (uint64, error) {
 	if err := errors.Join(err, f.Close(), dir.Remove(cleanName), syncDir(dir)); err != nil {
 		return 0, err
 	}
-	epoch, err := strconv.ParseUint(strings.TrimSpace(string(text)), 16, 64)
-	if err != nil || epoch == 0 {
-		return newEpoch(), nil
+	if epoch, err := strconv.ParseUint(strings.TrimSpace(string(text)), 16, 64); err == nil && epoch != 0 {
+		return epoch, nil
 	}
-	return epoch, nil
+	return newEpoch(), nil
 }
 
 // newEpoch is random, so that no lost or restored file can bring an old one back. It is never 0.

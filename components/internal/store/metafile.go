@@ -44,7 +44,7 @@ func parseMeta(r io.Reader, id string) (metaFile, error) {
 	}
 	var m metaFile
 	if err := json.Unmarshal(raw, &m); err != nil {
-		return metaFile{}, fmt.Errorf("%w: %v", errUnusable, err)
+		return metaFile{}, fmt.Errorf("%w: %w", errUnusable, err)
 	}
 	if m.Version != metaVersion {
 		return metaFile{}, fmt.Errorf("%w: format version %d, want %d", errUnusable, m.Version, metaVersion)
@@ -53,7 +53,7 @@ func parseMeta(r io.Reader, id string) (metaFile, error) {
 		return metaFile{}, fmt.Errorf("%w: it is of task %.80q", errUnusable, m.ID)
 	}
 	if err := checkMeta(m.Meta); err != nil {
-		return metaFile{}, fmt.Errorf("%w: %v", errUnusable, err)
+		return metaFile{}, fmt.Errorf("%w: %w", errUnusable, err)
 	}
 	return m, nil
 }

@@ -2,7 +2,6 @@ package store
 
 import (
 	"errors"
-	"fmt"
 	"os"
 )
 
@@ -51,7 +50,7 @@ func (w *diskWriter) moveIn() error {
 	scratch := w.file
 	data, err := w.task.root.OpenFile(dataName, os.O_WRONLY, 0)
 	if err != nil {
-		return fmt.Errorf("%w: %v", ErrNoSpace, err)
+		return noSpace(err, "move it in")
 	}
 	w.file, w.place = data, inPlace
 	defer scratch.Close()
@@ -60,10 +59,10 @@ func (w *diskWriter) moveIn() error {
 	for done := int64(0); done < w.n; {
 		b := (*buf)[:min(int64(len(*buf)), w.n-done)]
 		if _, err := scratch.ReadAt(b, done); err != nil {
-			return fmt.Errorf("%w: read scratch: %v", ErrNoSpace, err)
+			return noSpace(err, "read it back")
 		}
 		if err := w.task.disk.writeFull(data, b, w.off+done); err != nil {
-			return fmt.Errorf("%w: %v", ErrNoSpace, err)
+			return noSpace(err, "move it in")
 		}
 		done += int64(len(b))
 	}

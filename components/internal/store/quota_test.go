@@ -189,6 +189,7 @@ func TestEvictionUnderLoad(t *testing.T) {
 }
 
 func churn(t *testing.T, d *store.Disk, id string, content []byte) {
+	t.Helper()
 	task, err := d.Create(id, api.Meta{Length: int64(len(content)), PieceSize: size})
 	if err != nil {
 		t.Errorf("Create: %v", err)

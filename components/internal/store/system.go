@@ -34,13 +34,13 @@ func freeSpace(dir string) (int64, error) {
 	if err := unix.Statfs(dir, &st); err != nil {
 		return 0, fmt.Errorf("statfs %s: %w", dir, err)
 	}
-	return int64(st.Bavail) * int64(st.Bsize), nil
+	return int64(st.Bavail) * int64(st.Bsize), nil //nolint:unconvert // of another type on other systems
 }
 
 // allocated is the disk space a file takes, in bytes: less than its size where it is sparse.
 func allocated(info os.FileInfo) int64 {
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		return int64(st.Blocks) * 512 // the unit of st_blocks, whatever the block size
+		return int64(st.Blocks) * 512 //nolint:unconvert // likewise; 512 is the unit of st_blocks, whatever the block size
 	}
 	return onDisk(info.Size())
 }

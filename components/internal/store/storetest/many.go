@@ -13,7 +13,8 @@ import (
 )
 
 // testConcurrent has many writers of the same pieces, some of them corrupt, and readers that never see a wrong byte.
-func testConcurrent(t *testing.T, s store.Store) {
+func testConcurrent(c conformance) {
+	t, s := c.t, c.store
 	const pieces = 12
 	content := Content(pieces*Size - 33)
 	task := Create(t, s, ID("a"), int64(len(content)))
@@ -38,6 +39,7 @@ func testConcurrent(t *testing.T, s store.Store) {
 
 // race writes piece i, with one bit wrong where corrupt.
 func race(t *testing.T, task store.Task, content []byte, i int, corrupt bool) {
+	t.Helper()
 	b := slices.Clone(Piece(content, i))
 	want := piece.Sum(b)
 	if corrupt {
@@ -62,6 +64,7 @@ func race(t *testing.T, task store.Task, content []byte, i int, corrupt bool) {
 
 // follow reads each piece as it comes.
 func follow(t *testing.T, s store.Store, content []byte) {
+	t.Helper()
 	task, err := s.Get(ID("a"))
 	if err != nil {
 		t.Error(err)

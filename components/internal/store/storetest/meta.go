@@ -5,14 +5,14 @@ import (
 	"io"
 	"maps"
 	"slices"
-	"testing"
 
 	"github.com/dragonfly-kube/dragonfly/components/api"
 	"github.com/dragonfly-kube/dragonfly/components/internal/piece"
 	"github.com/dragonfly-kube/dragonfly/components/internal/store"
 )
 
-func testMeta(t *testing.T, s store.Store) {
+func testMeta(c conformance) {
+	t, s := c.t, c.store
 	header := map[string]string{"Etag": "x"}
 	task, err := s.Create(ID("a"), api.Meta{Length: 10, PieceSize: Size, Header: header})
 	if err != nil {
@@ -41,7 +41,8 @@ func testMeta(t *testing.T, s store.Store) {
 	}
 }
 
-func testUnknownLength(t *testing.T, s store.Store) {
+func testUnknownLength(c conformance) {
+	t, s := c.t, c.store
 	content := Content(2*Size + 100)
 	task := Create(t, s, ID("a"), -1)
 	Put(t, task, content, 0)
@@ -94,7 +95,8 @@ func testUnknownLength(t *testing.T, s store.Store) {
 	}
 }
 
-func testComplete(t *testing.T, s store.Store) {
+func testComplete(c conformance) {
+	t, s := c.t, c.store
 	content := Content(Size + 1)
 	task := Create(t, s, ID("a"), int64(len(content)))
 	Put(t, task, content, 0)
@@ -116,7 +118,8 @@ func testComplete(t *testing.T, s store.Store) {
 	}
 }
 
-func testEmpty(t *testing.T, s store.Store) {
+func testEmpty(c conformance) {
+	t, s := c.t, c.store
 	task := Create(t, s, ID("a"), 0)
 	if w, err := task.Writer(0, nil); err == nil {
 		w.Abort()
@@ -141,7 +144,8 @@ func testEmpty(t *testing.T, s store.Store) {
 	}
 }
 
-func testRevision(t *testing.T, s store.Store) {
+func testRevision(c conformance) {
+	t, s := c.t, c.store
 	var seen []uint64
 	step := func(what string, change bool) {
 		t.Helper()
@@ -179,7 +183,8 @@ func testRevision(t *testing.T, s store.Store) {
 	step("drop in a removed task", false)
 }
 
-func testOtherLayout(t *testing.T, s store.Store) {
+func testOtherLayout(c conformance) {
+	t, s := c.t, c.store
 	content := Content(3 * Size)
 	for _, row := range []struct {
 		name     string
@@ -205,7 +210,7 @@ func testOtherLayout(t *testing.T, s store.Store) {
 		if err != nil {
 			t.Fatalf("%s: %v", row.name, err)
 		}
-		defer task.Release()
+		t.Cleanup(task.Release)
 		if kept := task.Count() == 3; kept != row.kept {
 			t.Errorf("%s: %d pieces held, want them kept: %v", row.name, task.Count(), row.kept)
 		}

@@ -25,7 +25,8 @@ func write(t *testing.T, w io.Writer, b []byte) {
 	}
 }
 
-func testPiece(t *testing.T, s store.Store) {
+func testPiece(c conformance) {
+	t, s := c.t, c.store
 	content := Content(2*Size + 100)
 	task := Create(t, s, ID("a"), int64(len(content)))
 	for _, i := range []int{2, 0} {
@@ -60,7 +61,8 @@ func testPiece(t *testing.T, s store.Store) {
 	}
 }
 
-func testWrongPiece(t *testing.T, s store.Store) {
+func testWrongPiece(c conformance) {
+	t, s := c.t, c.store
 	content := Content(2*Size + 100)
 	task := Create(t, s, ID("a"), int64(len(content)))
 	good := piece.Sum(Piece(content, 0))
@@ -112,7 +114,8 @@ func nothingLeft(t *testing.T, s store.Store, task store.Task) {
 	wantNotHeld(t, task, 0)
 }
 
-func testAbort(t *testing.T, s store.Store) {
+func testAbort(c conformance) {
+	t, s := c.t, c.store
 	content := Content(Size)
 	task := Create(t, s, ID("a"), Size)
 	w := writer(t, task, 0, nil)
@@ -127,7 +130,8 @@ func testAbort(t *testing.T, s store.Store) {
 	Check(t, task, content, 0, Size)
 }
 
-func testWriters(t *testing.T, s store.Store) {
+func testWriters(c conformance) {
+	t, s := c.t, c.store
 	content := Content(Size)
 	want := piece.Sum(content)
 	for first := range 3 {
@@ -156,7 +160,8 @@ func testWriters(t *testing.T, s store.Store) {
 	}
 }
 
-func testCorruptWriter(t *testing.T, s store.Store) {
+func testCorruptWriter(c conformance) {
+	t, s := c.t, c.store
 	content := Content(Size)
 	want := piece.Sum(content)
 	for _, corruptFirst := range []bool{true, false} {

@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"testing"
 
 	"github.com/dragonfly-kube/dragonfly/components/internal/store"
 )
 
-func testReads(t *testing.T, s store.Store) {
+func testReads(c conformance) {
+	t, s := c.t, c.store
 	content := Content(4*Size + 100)
 	task := Create(t, s, ID("a"), int64(len(content)))
 	for _, i := range []int{0, 1, 3, 4} {
@@ -50,7 +50,8 @@ func testReads(t *testing.T, s store.Store) {
 	}
 }
 
-func testSend(t *testing.T, s store.Store) {
+func testSend(c conformance) {
+	t, s := c.t, c.store
 	content := Content(4*Size + 100)
 	task := Create(t, s, ID("a"), int64(len(content)))
 	for _, i := range []int{0, 1, 3, 4} {

@@ -17,11 +17,18 @@ import (
 // Size is the piece size of the suite's tasks, in bytes.
 const Size = piece.MinSize
 
+// conformance is one test of the suite, with a store of its own.
+type conformance struct {
+	t     *testing.T
+	store store.Store
+}
+
 // Run runs the suite. open returns a new, empty store each time; the suite closes it.
 func Run(t *testing.T, open func(*testing.T) store.Store) {
+	t.Helper()
 	for _, part := range []struct {
 		name string
-		run  func(*testing.T, store.Store)
+		run  func(conformance)
 	}{
 		{"a task is found from its creation on", testFind},
 		{"bad ids and metadata are refused", testRefuse},
@@ -54,7 +61,7 @@ func Run(t *testing.T, open func(*testing.T) store.Store) {
 					t.Errorf("Close: %v", err)
 				}
 			}()
-			part.run(t, s)
+			part.run(conformance{t, s})
 		})
 	}
 }
@@ -65,7 +72,7 @@ func ID(letter string) string { return strings.Repeat(letter, 64) }
 // Content returns n bytes that look random and are the same for the same n.
 func Content(n int) []byte {
 	b := make([]byte, n)
-	rand.NewChaCha8([32]byte{byte(n), byte(n >> 8), byte(n >> 16)}).Read(b)
+	_, _ = rand.NewChaCha8([32]byte{byte(n), byte(n >> 8), byte(n >> 16)}).Read(b) // never fails
 	return b
 }
 

@@ -11,7 +11,8 @@ import (
 	"github.com/dragonfly-kube/dragonfly/components/internal/store"
 )
 
-func testFind(t *testing.T, s store.Store) {
+func testFind(c conformance) {
+	t, s := c.t, c.store
 	if _, err := s.Get(ID("a")); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("Get of nothing: %v, want ErrNotFound", err)
 	}
@@ -36,7 +37,8 @@ func testFind(t *testing.T, s store.Store) {
 	}
 }
 
-func testRefuse(t *testing.T, s store.Store) {
+func testRefuse(c conformance) {
+	t, s := c.t, c.store
 	good := api.Meta{Length: 1, PieceSize: Size}
 	for _, row := range []struct {
 		name, id string
@@ -64,7 +66,8 @@ func testRefuse(t *testing.T, s store.Store) {
 	}
 }
 
-func testNews(t *testing.T, s store.Store) {
+func testNews(c conformance) {
+	t, s := c.t, c.store
 	content := Content(3*Size + 1)
 	task := Create(t, s, ID("a"), int64(len(content)))
 	gained, changed := task.News(0)
@@ -116,7 +119,8 @@ func wantQuiet(t *testing.T, changed <-chan struct{}) {
 	}
 }
 
-func testDrop(t *testing.T, s store.Store) {
+func testDrop(c conformance) {
+	t, s := c.t, c.store
 	content := Content(2 * Size)
 	task := Create(t, s, ID("a"), 2*Size)
 	Fill(t, task, content)
@@ -144,7 +148,8 @@ func testDrop(t *testing.T, s store.Store) {
 	}
 }
 
-func testRemove(t *testing.T, s store.Store) {
+func testRemove(c conformance) {
+	t, s := c.t, c.store
 	content := Content(2 * Size)
 	old := Create(t, s, ID("a"), 2*Size)
 	Put(t, old, content, 0)
@@ -178,7 +183,8 @@ func testRemove(t *testing.T, s store.Store) {
 	}
 }
 
-func testForget(t *testing.T, s store.Store) {
+func testForget(c conformance) {
+	t, s := c.t, c.store
 	task := Create(t, s, ID("a"), 10)
 	task.Release()
 	if _, err := s.Get(ID("a")); !errors.Is(err, store.ErrNotFound) {
@@ -186,7 +192,8 @@ func testForget(t *testing.T, s store.Store) {
 	}
 }
 
-func testReleaseTwice(t *testing.T, s store.Store) {
+func testReleaseTwice(c conformance) {
+	t, s := c.t, c.store
 	content := Content(10)
 	first, second := Create(t, s, ID("a"), 10), Create(t, s, ID("a"), 10)
 	first.Release()
@@ -200,7 +207,8 @@ func testReleaseTwice(t *testing.T, s store.Store) {
 	Check(t, second, content, 0, 10)
 }
 
-func testClose(t *testing.T, s store.Store) {
+func testClose(c conformance) {
+	t, s := c.t, c.store
 	content := Content(2 * Size)
 	task := Create(t, s, ID("a"), 2*Size)
 	Put(t, task, content, 0)
