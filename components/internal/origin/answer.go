@@ -108,8 +108,10 @@ func statusError(resp *http.Response) error {
 }
 
 // repeated lists the representation headers of Info.Header.
-var repeated = []string{"Content-Disposition", "Content-Encoding", "Content-Language", "Content-Type", "Docker-Content-Digest", "Etag",
-	"Last-Modified"}
+var repeated = []string{
+	"Content-Disposition", "Content-Encoding", "Content-Language", "Content-Type", "Docker-Content-Digest", "Etag",
+	"Last-Modified",
+}
 
 func infoOf(resp *http.Response) Info {
 	h := http.Header{}

@@ -30,9 +30,11 @@ type content struct {
 }
 
 // ours lists request headers that are not taken over from the caller.
-var ours = []string{"Connection", "Content-Length", "Content-Type", "Host", "If-Match", "If-Modified-Since", "If-None-Match", "If-Range",
+var ours = []string{
+	"Connection", "Content-Length", "Content-Type", "Host", "If-Match", "If-Modified-Since", "If-None-Match", "If-Range",
 	"If-Unmodified-Since", "Keep-Alive", "Proxy-Authorization", "Proxy-Connection", "Range", "Te", "Trailer", "Transfer-Encoding",
-	"Upgrade"}
+	"Upgrade",
+}
 
 func (c *Client) newContent(req Request) (*content, error) {
 	u, err := parseURL(req.URL)

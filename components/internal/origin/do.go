@@ -2,20 +2,21 @@ package origin
 
 import (
 	"context"
-	"errors"
 	"net/http"
 )
 
 // hopByHop lists headers that belong to one connection, RFC 9110 section 7.6.1.
-var hopByHop = []string{"Connection", "Keep-Alive", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding",
-	"Upgrade"}
+var hopByHop = []string{
+	"Connection", "Keep-Alive", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding",
+	"Upgrade",
+}
 
 // Do sends one request as it is, for pass-through: any status is an answer, nothing is tried again. Only hop-by-hop headers are left out, the
 // host is that of the URL, and the encoding is always identity. Redirects are followed for GET and HEAD alone. The body is counted,
 // held to the rate limit, and fails when it stalls; the caller closes it, also that of a HEAD.
 func (c *Client) Do(ctx context.Context, req *http.Request) (*http.Response, error) {
 	if req.URL == nil || req.URL.Host == "" || (req.URL.Scheme != "http" && req.URL.Scheme != "https") {
-		return nil, errors.New("origin: URL is not http://host/... or https://host/...")
+		return nil, errURL
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	r := req.Clone(ctx)

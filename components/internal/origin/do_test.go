@@ -80,7 +80,7 @@ func TestDoBodyDoesNotHang(t *testing.T) {
 		o := &server{data: bytesOf(1000)}
 		o.do = always(func(w http.ResponseWriter, r *http.Request) bool { return o.stallAt(500, w, r) })
 		c, _ := newClient(t, small, map[string]http.Handler{"o": o})
-		req, _ := http.NewRequestWithContext(t.Context(), "GET", "http://o/", nil)
+		req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://o/", nil)
 		resp, err := c.Do(t.Context(), req)
 		if err != nil {
 			t.Fatal(err)
@@ -98,7 +98,7 @@ func TestDoRefusesWhatIsNoURL(t *testing.T) {
 	t.Parallel()
 	c, _ := newClient(t, small, nil)
 	for _, u := range []string{"/path", "ftp://o/", "//o/"} {
-		req, _ := http.NewRequestWithContext(t.Context(), "GET", u, nil)
+		req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, u, nil)
 		if _, err := c.Do(t.Context(), req); err == nil {
 			t.Errorf("%s: got no error", u)
 		}
@@ -111,7 +111,7 @@ func TestErrorBodiesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		endless := func(drip time.Duration) func(http.ResponseWriter, *http.Request) bool {
 			return func(w http.ResponseWriter, r *http.Request) bool {
-				w.WriteHeader(404)
+				w.WriteHeader(http.StatusNotFound)
 				for r.Context().Err() == nil {
 					if _, err := io.WriteString(w, strings.Repeat("no ", 1000)); err != nil {
 						return true
@@ -126,7 +126,8 @@ func TestErrorBodiesAreBounded(t *testing.T) {
 			}
 		}
 		c, n := newClient(t, small, map[string]http.Handler{
-			"huge": &server{do: always(endless(0))}, "slow": &server{do: always(endless(9 * time.Second))}})
+			"huge": &server{do: always(endless(0))}, "slow": &server{do: always(endless(9 * time.Second))},
+		})
 		for host, most := range map[string]int{"huge": bufferSize, "slow": 6000} {
 			begin := time.Now()
 			err := c.Fetch(t.Context(), Request{URL: "http://" + host + "/x"}, nil, &sink{t: t})

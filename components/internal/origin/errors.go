@@ -15,6 +15,7 @@ var (
 	// ErrRefused says that Config.CheckAddr refused an address.
 	ErrRefused = errors.New("address refused")
 
+	errURL      = errors.New("origin: want http://host/path or https://host/path as URL")
 	errStalled  = errors.New("no byte within the stall timeout")
 	errLie      = errors.New("answer contradicts itself or the request")
 	errRedirect = errors.New("bad redirect")

@@ -30,6 +30,7 @@ func always(do func(http.ResponseWriter, *http.Request) bool) func(int, http.Res
 }
 
 func TestFetchDetectsLies(t *testing.T) {
+	t.Parallel()
 	lies := map[string]func(http.ResponseWriter, *http.Request) bool{
 		"another range than asked for":       claim("bytes 1-16384/100000", -1, 16384),
 		"more than asked for":                claim("bytes 0-16384/100000", -1, 16385),
@@ -49,17 +50,20 @@ func TestFetchDetectsLies(t *testing.T) {
 		}
 		cases = append(cases, forever)
 	}
-	cases = append(cases, fetchCase{name: "a part where everything was asked for", err: errLie, code: 206,
+	cases = append(cases, fetchCase{
+		name: "a part where everything was asked for", err: errLie, code: 206,
 		origin: &server{do: func(_ int, w http.ResponseWriter, r *http.Request) bool {
 			if r.Header.Get("Range") != "" {
 				return answerWith(416)(w, r)
 			}
 			return claim("bytes 0-16383/100000", -1, 16384)(w, r)
-		}}})
+		}},
+	})
 	runCases(t, cases)
 }
 
 func TestFetchResumesAtTheExactOffset(t *testing.T) {
+	t.Parallel()
 	var cases []fetchCase
 	for _, at := range []int{0, 1, 4096, 16382, 16383} {
 		o := &server{}
@@ -73,8 +77,10 @@ func TestFetchResumesAtTheExactOffset(t *testing.T) {
 		if at == 0 {
 			want[0] = fourParts[0]
 		}
-		cases = append(cases, fetchCase{name: fmt.Sprintf("first part broken at byte %d", at), origin: o,
-			ranges: append([]string{fourParts[0]}, want...)})
+		cases = append(cases, fetchCase{
+			name: fmt.Sprintf("first part broken at byte %d", at), origin: o,
+			ranges: append([]string{fourParts[0]}, want...),
+		})
 	}
 	plain := &server{plain: true}
 	plain.do = once(0, func(w http.ResponseWriter, r *http.Request) bool { return plain.breakAt(70_000, w, r) })
@@ -100,6 +106,7 @@ func TestFetchResumesAtTheExactOffset(t *testing.T) {
 }
 
 func TestFetchNoticesChange(t *testing.T) {
+	t.Parallel()
 	versions := func(_ int, w http.ResponseWriter, r *http.Request) bool { // a tag per range, heedless of If-Range
 		r.Header.Del("If-Range")
 		w.Header().Set("Etag", fmt.Sprintf("%q", r.Header.Get("Range")))
@@ -140,6 +147,7 @@ func TestFetchNoticesChange(t *testing.T) {
 }
 
 func TestFetchStatus(t *testing.T) {
+	t.Parallel()
 	soon := time.Date(2000, 1, 1, 0, 0, 9, 0, time.UTC).Format(http.TimeFormat) // the bubble's clock starts at 2000-01-01
 	runCases(t, []fetchCase{
 		{name: "403 is final", origin: &server{do: always(answerWith(403))}, code: 403, tries: 1},
@@ -151,23 +159,32 @@ func TestFetchStatus(t *testing.T) {
 		{name: "502 for ever is an error in the end", origin: &server{do: always(answerWith(502))}, code: 502, tries: 4},
 		{name: "429 waits as told", origin: &server{do: once(0, answerWith(429, "Retry-After", "7"))}, tries: 5, took: 7 * time.Second},
 		{name: "503 waits until the date", origin: &server{do: once(0, answerWith(503, "Retry-After", soon))}, tries: 5, took: 9 * time.Second},
-		{name: "429 waits no longer than half a minute", tries: 5, took: 30 * time.Second,
-			origin: &server{do: once(0, answerWith(429, "Retry-After", "86400"))}},
-		{name: "429 for ever is an error in the end", origin: &server{do: always(answerWith(429, "Retry-After", "1"))}, code: 429, tries: 4,
-			took: 4 * time.Second}, // 3 s, and 700 ms of jitter
-		{name: "503 without a word backs off", origin: &server{do: always(answerWith(503))}, code: 503, tries: 4,
-			took: 1 * time.Second}, // 100 + 200 + 400 ms
+		{
+			name: "429 waits no longer than half a minute", tries: 5, took: 30 * time.Second,
+			origin: &server{do: once(0, answerWith(429, "Retry-After", "86400"))},
+		},
+		{
+			name: "429 for ever is an error in the end", origin: &server{do: always(answerWith(429, "Retry-After", "1"))}, code: 429, tries: 4,
+			took: 4 * time.Second,
+		}, // 3 s, and 700 ms of jitter
+		{
+			name: "503 without a word backs off", origin: &server{do: always(answerWith(503))}, code: 503, tries: 4,
+			took: 1 * time.Second,
+		}, // 100 + 200 + 400 ms
 	})
 }
 
 func TestFetchStalls(t *testing.T) {
+	t.Parallel()
 	body, header, twice := &server{}, &server{}, &server{plain: true}
 	body.do = once(0, func(w http.ResponseWriter, r *http.Request) bool { return body.stallAt(5000, w, r) })
 	header.do = once(1, func(_ http.ResponseWriter, r *http.Request) bool { <-r.Context().Done(); return true })
 	twice.do = func(i int, w http.ResponseWriter, r *http.Request) bool { return i < 2 && twice.stallAt(30_000, w, r) }
 	runCases(t, []fetchCase{
-		{name: "a silent body is left and resumed", origin: body, took: 10 * time.Second,
-			ranges: append([]string{"0-16383", "5000-16383"}, fourParts[1:]...)},
+		{
+			name: "a silent body is left and resumed", origin: body, took: 10 * time.Second,
+			ranges: append([]string{"0-16383", "5000-16383"}, fourParts[1:]...),
+		},
 		{name: "a silent header is left", origin: header, tries: 5, took: 10 * time.Second},
 		{name: "a silent body without ranges is left twice", origin: twice, tries: 3, took: 20 * time.Second},
 	})

@@ -2,6 +2,7 @@ package origin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -213,10 +214,10 @@ func (s *stream) part(n int64, sink Sink) (err error) {
 				return err
 			}
 		}
-		if rerr == io.EOF && n < 0 {
+		if errors.Is(rerr, io.EOF) && n < 0 {
 			return nil
 		}
-		if rerr == io.EOF {
+		if errors.Is(rerr, io.EOF) {
 			return fmt.Errorf("%w: it ends at byte %d, %d were asked for", ErrChanged, s.off, off+n)
 		}
 		if rerr != nil {

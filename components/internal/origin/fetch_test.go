@@ -99,7 +99,7 @@ func firstOf(r string) int {
 }
 
 func runCases(t *testing.T, cases []fetchCase) {
-	t.Parallel()
+	t.Helper()
 	for _, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -109,6 +109,7 @@ func runCases(t *testing.T, cases []fetchCase) {
 }
 
 func TestFetchKindsOfOrigins(t *testing.T) {
+	t.Parallel()
 	capped := func(_ int, w http.ResponseWriter, r *http.Request) bool {
 		var first, last int
 		_, _ = fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-%d", &first, &last)
@@ -131,42 +132,53 @@ func TestFetchKindsOfOrigins(t *testing.T) {
 		{name: "empty content of an origin that refuses ranges of it", size: -1, tries: 2, origin: &server{
 			do: func(_ int, w http.ResponseWriter, r *http.Request) bool {
 				return r.Header.Get("Range") != "" && answerWith(416, "Content-Range", "bytes */0")(w, r)
-			}}},
+			},
+		}},
 		{name: "empty content without length", size: -1, length: -1, tries: 1, origin: &server{
 			do: func(_ int, w http.ResponseWriter, _ *http.Request) bool {
 				_ = http.NewResponseController(w).Flush()
 				return true
-			}}},
+			},
+		}},
 		{name: "an origin that minds ranges past the end is asked for all", tries: 2, size: 900, origin: &server{
 			do: func(_ int, w http.ResponseWriter, r *http.Request) bool {
 				return r.Header.Get("Range") != "" && answerWith(416)(w, r)
-			}}},
+			},
+		}},
 		{name: "an origin that tells no total is asked for all", tries: 2, origin: &server{
 			do: func(_ int, w http.ResponseWriter, r *http.Request) bool {
 				return r.Header.Get("Range") != "" && answerWith(206, "Content-Range", "bytes 0-16383/*")(w, r)
-			}}},
+			},
+		}},
 		{name: "an origin that bounds its answers is asked on", origin: &server{do: capped}, tries: 2 + 3 + 3 + 2},
 		{name: "weak validators are good enough where nothing else is there", origin: &server{etag: `W/"a"`}, ranges: fourParts},
 		{name: "an origin that packs is told not to", tries: 4, origin: &server{
 			do: func(_ int, w http.ResponseWriter, r *http.Request) bool {
 				return r.Header.Get("Accept-Encoding") != "identity" && answerWith(400)(w, r)
-			}}},
+			},
+		}},
 		{name: "an origin that says it packed anyhow is taken at its bytes", tries: 4, origin: &server{
 			do: func(_ int, w http.ResponseWriter, r *http.Request) bool {
 				w.Header().Set("Content-Encoding", "gzip")
 				return false
-			}}},
+			},
+		}},
 	})
 }
 
 func TestFetchNeed(t *testing.T) {
+	t.Parallel()
 	runCases(t, []fetchCase{
 		{name: "one range", origin: &server{}, need: []Range{{20_000, 5000}}, ranges: []string{"20000-24999"}},
-		{name: "several ranges, cut at multiples of the first part", origin: &server{},
+		{
+			name: "several ranges, cut at multiples of the first part", origin: &server{},
 			need:   []Range{{0, 10}, {20_000, 60_000}, {90_000, -1}},
-			ranges: []string{"0-9", "20000-65535", "65536-79999", "90000-99999"}},
-		{name: "several ranges of an origin without", origin: &server{plain: true},
-			need: []Range{{5, 10}, {20_000, 60_000}, {90_000, -1}}, tries: 1},
+			ranges: []string{"0-9", "20000-65535", "65536-79999", "90000-99999"},
+		},
+		{
+			name: "several ranges of an origin without", origin: &server{plain: true},
+			need: []Range{{5, 10}, {20_000, 60_000}, {90_000, -1}}, tries: 1,
+		},
 		{name: "from the middle to the end", origin: &server{}, need: []Range{{50_000, -1}}, ranges: []string{"50000-81919", "81920-99999"}},
 		{name: "from the very end to the end", origin: &server{}, need: []Range{{100_000, -1}}, ranges: []string{"100000-131071"}},
 		{name: "a range from the very end", origin: &server{}, need: []Range{{100_000, 1}}, err: ErrChanged, tries: 1},

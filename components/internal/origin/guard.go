@@ -28,7 +28,7 @@ func (g *guard) Read(p []byte) (int, error) {
 	n, err := g.body.Read(p)
 	g.timer.Stop()
 	g.c.metrics.bytes.Add(float64(n))
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		if cause := context.Cause(g.ctx); cause != nil {
 			err = cause
 		}

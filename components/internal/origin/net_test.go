@@ -220,7 +220,9 @@ type sinkPart struct {
 
 func (p *sinkPart) Write(b []byte) (int, error) {
 	s := p.s
-	time.Sleep(s.slow)
+	if s.slow > 0 {
+		<-time.After(s.slow)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.fail != nil {

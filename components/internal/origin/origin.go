@@ -127,7 +127,7 @@ func endOf(off, n int64) int64 {
 func parseURL(raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
-		return nil, fmt.Errorf("origin: URL is not http://host/... or https://host/...")
+		return nil, errURL
 	}
 	u.Fragment, u.RawFragment = "", ""
 	return u, nil

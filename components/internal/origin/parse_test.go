@@ -20,10 +20,12 @@ func TestParseContentRange(t *testing.T) {
 			t.Errorf("%q: got %v, %v, want %v", text, got, err, want)
 		}
 	}
-	for _, text := range []string{"", "bytes", "bytes 0-0", "bytes */*", "bytes 5-4/10", "bytes 5-10/10", "bytes -5/10", "bytes 5-/10",
+	for _, text := range []string{
+		"", "bytes", "bytes 0-0", "bytes */*", "bytes 5-4/10", "bytes 5-10/10", "bytes -5/10", "bytes 5-/10",
 		"bytes 0-+1/10", "bytes +0-1/10", "bytes 0-1/+10", "bytes  0-1/10", "bytes 0-1/10 ", "bytes 0 -1/10", "items 0-1/10", "bytes=0-1/10",
 		"bytes 0-1/-1", "bytes 0x0-0x1/10", "bytes 0-9223372036854775807/*", "bytes 0-99999999999999999999999/*", "bytes 0-1/2/3",
-		"bytes 0-1-2/10", "bytes 0-1,3-4/10", "bytes */"} {
+		"bytes 0-1-2/10", "bytes 0-1,3-4/10", "bytes */",
+	} {
 		if got, err := parseContentRange(text); err == nil {
 			t.Errorf("%q: got %v, want an error", text, got)
 		}
@@ -39,11 +41,22 @@ func TestRetryAfter(t *testing.T) {
 		want time.Duration
 		ok   bool
 	}{
-		{"", 0, false}, {"soon", 0, false}, {"-5", 0, false}, {"1.5", 0, false}, {"+5", 0, false},
-		{"0", 0, true}, {"7", 7 * time.Second, true}, {" 7 ", 7 * time.Second, true}, {"31", maxRetryAfter, true},
-		{"99999999999999", maxRetryAfter, true}, {"99999999999999999999999999", 0, false},
-		{date(9 * time.Second), 9 * time.Second, true}, {date(-time.Hour), 0, true}, {date(time.Hour), maxRetryAfter, true},
-		{"Fri, 31 Dec 9999 23:59:59 GMT", maxRetryAfter, true}, {"Mon, 01 Jan 0001 00:00:00 GMT", 0, true},
+		{"", 0, false},
+		{"soon", 0, false},
+		{"-5", 0, false},
+		{"1.5", 0, false},
+		{"+5", 0, false},
+		{"0", 0, true},
+		{"7", 7 * time.Second, true},
+		{" 7 ", 7 * time.Second, true},
+		{"31", maxRetryAfter, true},
+		{"99999999999999", maxRetryAfter, true},
+		{"99999999999999999999999999", 0, false},
+		{date(9 * time.Second), 9 * time.Second, true},
+		{date(-time.Hour), 0, true},
+		{date(time.Hour), maxRetryAfter, true},
+		{"Fri, 31 Dec 9999 23:59:59 GMT", maxRetryAfter, true},
+		{"Mon, 01 Jan 0001 00:00:00 GMT", 0, true},
 	} {
 		if got, ok := retryAfter(http.Header{"Retry-After": {row.text}}, now); got != row.want || ok != row.ok {
 			t.Errorf("%q: got %v, %v, want %v, %v", row.text, got, ok, row.want, row.ok)

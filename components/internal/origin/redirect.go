@@ -68,8 +68,10 @@ func redirects(method string, code int) bool {
 
 // travels lists the headers that go along to another host. A list of what may go, not of what may not, since credentials have
 // many names: Authorization, Cookie, Private-Token, X-Api-Key.
-var travels = []string{"Accept", "Accept-Encoding", "Accept-Language", "If-Match", "If-Modified-Since", "If-None-Match", "If-Range",
-	"If-Unmodified-Since", "Range", "User-Agent"}
+var travels = []string{
+	"Accept", "Accept-Encoding", "Accept-Language", "If-Match", "If-Modified-Since", "If-None-Match", "If-Range",
+	"If-Unmodified-Since", "Range", "User-Agent",
+}
 
 // redirected is req sent to next. Headers dropped on the way to another host stay dropped even if a later redirect leads back.
 func redirected(req *http.Request, next *url.URL) *http.Request {

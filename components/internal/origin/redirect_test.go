@@ -27,7 +27,8 @@ func to(code int, location string) func(int, http.ResponseWriter, *http.Request)
 func credentials(u string) Request {
 	return Request{URL: u, Header: http.Header{
 		"Authorization": {"Bearer s3cret-token"}, "Cookie": {"s3cret-cookie=1"}, "private-token": {"s3cret-key"},
-		"Accept": {"application/x-test"}, "Range": {"bytes=7-8"}, "Connection": {"close"}, "If-None-Match": {`"a"`}}}
+		"Accept": {"application/x-test"}, "Range": {"bytes=7-8"}, "Connection": {"close"}, "If-None-Match": {`"a"`},
+	}}
 }
 
 func TestRedirectsKeepCredentialsAtHome(t *testing.T) {

@@ -94,8 +94,10 @@ func TestStreamTellsWhatItIs(t *testing.T) {
 		if info.Length != 10 || !info.Ranges || info.ETag != `"a"` || info.LastModified != date {
 			t.Errorf("got %+v", info)
 		}
-		want := http.Header{"Content-Type": {"application/x-test"}, "Docker-Content-Digest": {"sha256:00"}, "Etag": {`"a"`},
-			"Last-Modified": {date}}
+		want := http.Header{
+			"Content-Type": {"application/x-test"}, "Docker-Content-Digest": {"sha256:00"}, "Etag": {`"a"`},
+			"Last-Modified": {date},
+		}
 		for name := range want {
 			if !slices.Equal(info.Header[name], want[name]) || len(info.Header) != len(want) {
 				t.Errorf("header: got %v, want %v", info.Header, want)

@@ -46,9 +46,11 @@ func (a *authority) issue(name string, use x509.ExtKeyUsage) (*x509.Certificate,
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	cert := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
+	cert := &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), BasicConstraintsValid: true,
-		ExtKeyUsage: []x509.ExtKeyUsage{use}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
+		ExtKeyUsage: []x509.ExtKeyUsage{use}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
 	parent, signer := a.cert, a.key
 	if parent == nil {
 		cert.IsCA, cert.KeyUsage = true, x509.KeyUsageCertSign
@@ -96,16 +98,16 @@ func (a *authority) serve(h http.Handler, adjust func(*httptest.Server)) *httpte
 }
 
 // realClient makes a client on the real network. It gives up at the first failure.
-func realClient(t *testing.T, cfg Config) *Client {
-	t.Helper()
+func realClient(tb testing.TB, cfg Config) *Client {
+	tb.Helper()
 	if cfg.Retries == 0 {
 		cfg.Retries = -1
 	}
 	c, err := New(cfg, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(c.Close)
+	tb.Cleanup(c.Close)
 	return c
 }
 
@@ -147,8 +149,11 @@ func TestTLS(t *testing.T) {
 		{"a private authority of the registry", plain, Config{Registries: map[string]Registry{host(plain): trust}}, ""},
 		{"a private authority of the host, whatever the port", plain, Config{Registries: map[string]Registry{"127.0.0.1": trust}}, ""},
 		{"a private authority for all", plain, Config{CAFile: trust.CAFile}, ""},
-		{"a private authority for all beside one of the registry", plain,
-			Config{CAFile: trust.CAFile, Registries: map[string]Registry{host(plain): {CAFile: other.file("ca.crt")}}}, ""},
+		{
+			"a private authority for all beside one of the registry", plain,
+			Config{CAFile: trust.CAFile, Registries: map[string]Registry{host(plain): {CAFile: other.file("ca.crt")}}},
+			"",
+		},
 		{"an unknown authority", plain, Config{}, "certificate"},
 		{"a private authority of another registry", plain, Config{Registries: map[string]Registry{"127.0.0.1:1": trust}}, "certificate"},
 		{"another private authority", plain, Config{CAFile: other.file("ca.crt")}, "certificate"},
@@ -204,7 +209,8 @@ func TestRenewedClientCertificateNeedsNoRestart(t *testing.T) {
 	}
 	srv := ca.serve(o, func(s *httptest.Server) { s.TLS.ClientAuth = tls.RequireAnyClientCert })
 	c := realClient(t, Config{Registries: map[string]Registry{
-		"127.0.0.1": {CAFile: ca.file("ca.crt"), ClientCert: ca.file("client.crt"), ClientKey: ca.file("client.key")}}})
+		"127.0.0.1": {CAFile: ca.file("ca.crt"), ClientCert: ca.file("client.crt"), ClientKey: ca.file("client.key")},
+	}})
 	for range 2 {
 		if err := fetch(t, c, srv.URL); err != nil {
 			t.Fatal(err)
@@ -222,8 +228,10 @@ func TestPlainHTTP(t *testing.T) {
 	srv := httptest.NewServer(&server{data: bytesOf(100_000)})
 	t.Cleanup(srv.Close)
 	c := realClient(t, Config{Registries: map[string]Registry{"127.0.0.1": {PlainHTTP: true}, "a:5000": {PlainHTTP: true}, "[::1]": {PlainHTTP: true}}})
-	for host, want := range map[string]string{"127.0.0.1:5000": "http", "127.0.0.1": "http", "A:5000": "http", "a": "https", "a:5001": "https",
-		"[::1]:80": "http", "[::1]": "http", "[::2]": "https", "b": "https", "": "https"} {
+	for host, want := range map[string]string{
+		"127.0.0.1:5000": "http", "127.0.0.1": "http", "A:5000": "http", "a": "https", "a:5001": "https",
+		"[::1]:80": "http", "[::1]": "http", "[::2]": "https", "b": "https", "": "https",
+	} {
 		if got := c.Scheme(host); got != want {
 			t.Errorf("scheme of %q: got %s, want %s", host, got, want)
 		}
@@ -238,7 +246,7 @@ func TestCheckAddr(t *testing.T) {
 	o := &server{data: bytesOf(100_000)}
 	srv := httptest.NewServer(o)
 	t.Cleanup(srv.Close)
-	from := httptest.NewServer(http.RedirectHandler(srv.URL, 307))
+	from := httptest.NewServer(http.RedirectHandler(srv.URL, http.StatusTemporaryRedirect))
 	t.Cleanup(from.Close)
 	ok := netip.MustParseAddrPort(strings.TrimPrefix(from.URL, "http://"))
 	c := realClient(t, Config{Retries: 5, CheckAddr: func(host string, addr netip.AddrPort) error {
