@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -52,14 +53,14 @@ type fakeSupernode struct {
 	changed  chan struct{} // closed and replaced when peers or gone change
 	gone     bool          // answers nothing any more
 	frozen   bool          // takes calls and never answers
-	noSeed   bool          // does not offer itself as parent
+	budget   int           // pieces the seed still gives by picks, -1 for all
 	reports  []api.Report
 	register int
 }
 
 func newSupernode(t *testing.T, body []byte) *fakeSupernode {
 	t.Helper()
-	s := &fakeSupernode{t: t, body: body, id: digest.FromBytes(body).Encoded(), store: store.NewMemory(), changed: make(chan struct{})}
+	s := &fakeSupernode{t: t, budget: -1, body: body, id: digest.FromBytes(body).Encoded(), store: store.NewMemory(), changed: make(chan struct{})}
 	l := piece.NewLayout(int64(len(body)))
 	s.meta = api.Meta{Length: l.Length, PieceSize: l.Size, Header: map[string]string{"Content-Type": "application/test"}, Public: true}
 	task, err := s.store.Create(s.id, s.meta)
@@ -76,7 +77,7 @@ func newSupernode(t *testing.T, body []byte) *fakeSupernode {
 	if err := task.Complete(); err != nil {
 		t.Fatal(err)
 	}
-	up := upload.New(upload.Config{}, upload.Deps{Store: s.store, Picker: s, Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
+	up := upload.New(upload.Config{PickWait: 200 * time.Millisecond}, upload.Deps{Store: s.store, Picker: s, Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
 	s.seed = httptest.NewServer(up)
 	t.Cleanup(s.seed.Close)
 	return s
@@ -99,9 +100,19 @@ func put(t *testing.T, task store.Task, i int, b []byte) piece.Digest {
 }
 
 // Pick implements upload.Picker.
-func (s *fakeSupernode) Pick(_ context.Context, _, _ string, limit int64) (off, n int64, err error) {
+func (s *fakeSupernode) Pick(ctx context.Context, _, _ string, limit int64) (off, n int64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.budget == 0 {
+		s.mu.Unlock()
+		<-ctx.Done()
+		s.mu.Lock()
+		return 0, 0, ctx.Err()
+	}
+	if s.budget > 0 {
+		s.budget--
+		limit = 1
+	}
 	l := piece.Layout{Length: s.meta.Length, Size: s.meta.PieceSize}
 	first, count, ok := s.fresh.Take(l, limit)
 	if !ok {
@@ -158,11 +169,8 @@ func (s *fakeSupernode) Register(ctx context.Context, task string, req api.Regis
 func (s *fakeSupernode) update() *api.Update {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	u := &api.Update{Parents: append([]api.Parent{}, s.peers...)}
-	if !s.noSeed {
-		u.Parents = append(u.Parents, api.Parent{Peer: "seed", Addrs: []string{strings.TrimPrefix(s.seed.URL, "http://")}, Seed: true})
-	}
-	return u
+	seed := api.Parent{Peer: "seed", Addrs: []string{strings.TrimPrefix(s.seed.URL, "http://")}, Seed: true}
+	return &api.Update{Parents: append(slices.Clone(s.peers), seed)}
 }
 
 type fakeSession struct{ s *fakeSupernode }
