@@ -26,7 +26,7 @@ func (m *Mirror) content(w http.ResponseWriter, q *request) {
 			m.blobHead(w, q, o)
 			return
 		}
-		if err := m.open(q, o); err != nil {
+		if err := m.open(q, o, metaTimeout); err != nil {
 			m.fallback(w, q, err)
 			return
 		}
@@ -69,7 +69,7 @@ func (m *Mirror) blobHead(w http.ResponseWriter, q *request, o *opened) {
 		m.write(w, q, o.head)
 		return
 	}
-	if m.open(q, o) != nil {
+	if m.open(q, o, metaTimeout) != nil {
 		m.passOn(w, q, o)
 		return
 	}

@@ -40,7 +40,7 @@ type Mirror struct {
 	heads  singleflight.Group // requests to the origin that are the same
 	tags   singleflight.Group
 	stale  *lru.Cache[string, staleTag]
-	closed *lru.Cache[string, time.Time] // upstreams that want credentials, by Base, and until when to believe so
+	closed *lru.Cache[string, time.Time] // repositories that want credentials, by URL, and until when to believe so
 }
 
 // New makes the handler.

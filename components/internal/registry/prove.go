@@ -15,7 +15,10 @@ import (
 const (
 	// metaTimeout is a safety net: the transfer keeps its own, shorter bounds.
 	metaTimeout = 10 * time.Second
-	// closedTTL is how long an upstream that asked for credentials is believed to want them for everything.
+	// publicTimeout bounds the question whether the swarm holds something as public, while its origin fails. A supernode that knows it
+	// says so at once.
+	publicTimeout = 2 * time.Second
+	// closedTTL is how long a repository that asked for credentials is believed to want them for all it has.
 	closedTTL = time.Minute
 )
 
@@ -82,7 +85,7 @@ func (m *Mirror) prove(q *request, o *opened) verdict {
 	// Without credential the download itself asks the question, unless someone else's credential fetched the content before.
 	wants := q.http.Method == http.MethodGet || q.kind == manifest
 	if q.cred.Anonymous() && !held && wants && !m.isClosed(q) {
-		if err := m.open(q, o); err != nil {
+		if err := m.open(q, o, metaTimeout); err != nil {
 			q.logger(m).Info("mirror: no download without credential", "error", err)
 			return m.decided("origin", refused)
 		}
@@ -91,7 +94,7 @@ func (m *Mirror) prove(q *request, o *opened) verdict {
 		}
 	}
 	v := m.ask(q, o)
-	if v == unknown && o.handle == nil && m.open(q, o) == nil && o.meta.Public {
+	if v == unknown && !o.known && m.open(q, o, publicTimeout) == nil && o.meta.Public {
 		return m.decided("public", allowed)
 	}
 	return m.decided("origin", v)
@@ -138,25 +141,25 @@ func (a *answer) fits(d digest.Digest, o *opened) bool {
 	return (told == "" || told == d.String()) && length && !strings.HasPrefix(a.header.Get("Content-Type"), "text/html")
 }
 
-// noteChallenge remembers that the upstream does not like requests without credential, which spares the swarm tasks that can't succeed.
+// noteChallenge remembers that a repository does not like requests without credential, which spares the swarm tasks that can't succeed.
 func (m *Mirror) noteChallenge(q *request, status int) {
 	if status == http.StatusUnauthorized && q.cred.Anonymous() {
-		m.closed.Add(q.up.Base, m.now().Add(closedTTL))
+		m.closed.Add(q.up.URL(q.repo, ""), m.now().Add(closedTTL))
 	}
 }
 
 func (m *Mirror) isClosed(q *request) bool {
-	until, ok := m.closed.Get(q.up.Base)
+	until, ok := m.closed.Get(q.up.URL(q.repo, ""))
 	return ok && m.now().Before(until)
 }
 
 // open joins the download and waits until its meta data are known. On an error o stays as it was.
-func (m *Mirror) open(q *request, o *opened) error {
+func (m *Mirror) open(q *request, o *opened, patience time.Duration) error {
 	h, err := m.transfers.Open(q.ctx(), q.spec(m.cfg))
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(q.ctx(), metaTimeout, errSlowMeta)
+	ctx, cancel := context.WithTimeoutCause(q.ctx(), patience, errSlowMeta)
 	defer cancel()
 	meta, err := h.Meta(ctx)
 	if err != nil {

@@ -118,7 +118,7 @@ func (c *swarmContent) openAt(n int64) (io.ReadCloser, error) {
 		return c.openOrigin(n)
 	}
 	if c.o.handle == nil {
-		if err := c.m.open(c.q, c.o); err != nil {
+		if err := c.m.open(c.q, c.o, metaTimeout); err != nil {
 			return nil, err
 		}
 	}

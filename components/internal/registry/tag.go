@@ -76,7 +76,7 @@ func (m *Mirror) fromMemory(w http.ResponseWriter, q *request) bool {
 	by.route = route{kind: manifest, repo: q.repo, digest: last.digest, path: q.repo + "/manifests/" + last.digest.String()}
 	o, own := newOpened(&by)
 	defer o.close()
-	if m.prove(own, o) != allowed || !o.known && m.open(own, o) != nil {
+	if m.prove(own, o) != allowed || !o.known && m.open(own, o, metaTimeout) != nil {
 		return false
 	}
 	m.log.Warn("mirror: origin fails, tag answered from memory", "upstream", q.up.Host, "repository", q.repo, "tag", q.tag, "digest", last.digest)
@@ -98,7 +98,6 @@ func (m *Mirror) ping(w http.ResponseWriter, q *request) {
 		_, _ = io.WriteString(w, "{}") // a client that left is no news
 		return
 	}
-	m.noteChallenge(q, a.status)
 	m.write(w, q, a)
 }
 

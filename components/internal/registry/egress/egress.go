@@ -3,16 +3,20 @@
 package egress
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
+	"golang.org/x/net/http/httpproxy"
 )
 
 // ErrRefused says that an address is not for the mirror to reach. Errors that wrap it say which, why, and what to do.
@@ -23,6 +27,9 @@ const (
 	lookupTimeout = time.Second
 	// verdictTTL is how long a name's verdict is used again, so that a pull asks the resolver once and not once a blob.
 	verdictTTL = 30 * time.Second
+	// failureTTL is how long a name that did not resolve is not asked for again: with the resolver gone, a pull of what is on this host
+	// should wait for it once.
+	failureTTL = 5 * time.Second
 	// verdicts bounds the names remembered.
 	verdicts = 1024
 )
@@ -36,6 +43,9 @@ type Resolver interface {
 type Config struct {
 	// Trusted reports whether the operator named host[:port], so that it may have any address.
 	Trusted func(host string) bool
+	// Proxies lists, as "host:port", what the node's own proxies are dialled as; default those of the environment. They may have any
+	// address, but are no upstreams.
+	Proxies []string
 	// Resolver defaults to net.DefaultResolver.
 	Resolver Resolver
 	// Own lists the node's own addresses, default those of its interfaces.
@@ -66,6 +76,9 @@ func New(cfg Config) (*Guard, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	if cfg.Proxies == nil {
+		cfg.Proxies = proxies()
+	}
 	cache, err := lru.New[string, verdict](verdicts)
 	return &Guard{cfg: cfg, cache: cache}, err
 }
@@ -88,6 +101,9 @@ func (g *Guard) CheckHost(ctx context.Context, host string) error {
 	defer cancel()
 	addrs, err := g.cfg.Resolver.LookupNetIP(ctx, "ip", name)
 	if err != nil {
+		if !errors.Is(ctx.Err(), context.Canceled) { // by the client
+			g.cache.Add(host, verdict{nil, g.cfg.Now().Add(failureTTL)})
+		}
 		return nil
 	}
 	for _, a := range addrs {
@@ -102,7 +118,7 @@ func (g *Guard) CheckHost(ctx context.Context, host string) error {
 // CheckAddr refuses a connection: host is the name without port that was dialled, addr what it resolved to.
 func (g *Guard) CheckAddr(host string, addr netip.AddrPort) error {
 	full := net.JoinHostPort(unbracket(host), strconv.Itoa(int(addr.Port())))
-	if g.cfg.Trusted(full) {
+	if g.cfg.Trusted(full) || slices.Contains(g.cfg.Proxies, full) {
 		return nil
 	}
 	// A registry named without port is at the port of its scheme.
@@ -143,6 +159,27 @@ func (g *Guard) isOwn(a netip.Addr) bool {
 		}
 	}
 	return false
+}
+
+// proxies of the environment, as they are dialled.
+func proxies() []string {
+	env := httpproxy.FromEnvironment()
+	var out []string
+	for _, raw := range []string{env.HTTPProxy, env.HTTPSProxy} {
+		if !strings.Contains(raw, "://") {
+			raw = "http://" + raw
+		}
+		u, err := url.Parse(raw)
+		if err != nil || u.Hostname() == "" {
+			continue
+		}
+		port := u.Port()
+		if port == "" {
+			port = map[string]string{"https": "443", "socks5": "1080", "socks5h": "1080"}[u.Scheme]
+		}
+		out = append(out, net.JoinHostPort(u.Hostname(), cmp.Or(port, "80")))
+	}
+	return out
 }
 
 func interfaceAddrs() ([]netip.Addr, error) {

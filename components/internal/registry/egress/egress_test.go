@@ -39,6 +39,7 @@ func newGuard(t *testing.T, table map[string][]string, trusted ...string) (*Guar
 		Trusted: func(host string) bool {
 			return slices.Contains(trusted, host)
 		},
+		Proxies: []string{"proxy.local:3128"},
 		Own: func() ([]netip.Addr, error) {
 			return []netip.Addr{netip.MustParseAddr("10.1.2.3"), netip.MustParseAddr("fe80::1%eth0"), netip.MustParseAddr("2001:db8::7")}, nil
 		},
@@ -119,6 +120,8 @@ func TestTheDialIsCheckedToo(t *testing.T) {
 		name, host, addr string
 		ok               bool
 	}{
+		{"the node's own proxy", "proxy.local", "127.0.0.1:3128", true},
+		{"another port of the proxy's host", "proxy.local", "127.0.0.1:65003", false},
 		{"a public address", "cdn.example", "93.184.216.34:443", true},
 		{"a redirect to the metadata service", "cdn.example", "169.254.169.254:80", false},
 		{"a name that changed its mind since the check", "rebind.example", "127.0.0.1:443", false},
@@ -151,9 +154,41 @@ func TestVerdictsAreRememberedForAWhile(t *testing.T) {
 	if r.asked != 1 {
 		t.Errorf("three checks asked the resolver %d times, want once", r.asked)
 	}
+	for range 3 {
+		if err := g.CheckHost(t.Context(), "gone.example"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r.asked != 2 {
+		t.Errorf("three checks of a name that does not resolve asked the resolver %d times, want once", r.asked-1)
+	}
 	table["app.example"] = []string{"127.0.0.1"}
 	*now = now.Add(verdictTTL)
 	if err := g.CheckHost(t.Context(), "app.example"); err == nil {
 		t.Error("after the verdict's time, a name that now is loopback passes")
+	}
+}
+
+func TestProxiesOfTheEnvironment(t *testing.T) {
+	for _, row := range []struct{ name, http, https, want string }{
+		{"none", "", "", ""},
+		{"with ports", "http://127.0.0.1:3128", "http://user:pw@proxy.local:8080/", "127.0.0.1:3128 proxy.local:8080"},
+		{"with the ports of their schemes", "http://proxy.local", "https://proxy.local", "proxy.local:80 proxy.local:443"},
+		{"without scheme", "proxy.local:3128", "[::1]:3128", "proxy.local:3128 [::1]:3128"},
+		{"what is none", "http://", "http://%zz", ""},
+	} {
+		t.Setenv("HTTP_PROXY", row.http)
+		t.Setenv("HTTPS_PROXY", row.https)
+		if got := strings.Join(proxies(), " "); got != row.want {
+			t.Errorf("%s: got %q, want %q", row.name, got, row.want)
+		}
+	}
+}
+
+func TestAProxyIsNoUpstream(t *testing.T) {
+	t.Parallel()
+	g, _, _ := newGuard(t, map[string][]string{"proxy.local": {"127.0.0.1"}})
+	if err := g.CheckHost(t.Context(), "proxy.local:3128"); err == nil {
+		t.Error("the node's proxy may be pulled from")
 	}
 }
