@@ -31,7 +31,7 @@ func (c DiskConfig) Validate() error {
 // Disk is a Store in a directory:
 //
 //	lock                        held while a process uses the directory
-//	clean                       there only after a clean stop, with the epoch of the stop
+//	clean                       there only after a clean stop, with its epoch and boot
 //	tasks/<id[:3]>/<id>/data       the content, sparse; read-only once complete
 //	tasks/<id[:3]>/<id>/meta.json  what is known of it
 //	tasks/<id[:3]>/<id>/pieces     journal of the pieces held

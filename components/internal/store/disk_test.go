@@ -204,6 +204,41 @@ func wantCorrupt(t *testing.T, task store.Task, off int64) {
 	}
 }
 
+// Only a clean stop on the same boot of the machine counts.
+func TestWhatIsNoCleanStop(t *testing.T) {
+	t.Parallel()
+	content := storetest.Content(size)
+	id := storetest.ID("a")
+	for name, spoil := range map[string]func(mark string) string{
+		"a mark of another boot":   func(mark string) string { return mark[:17] + "01234567-89ab-cdef-0123-456789abcdef\n" },
+		"a mark without a boot":    func(mark string) string { return mark[:17] + "\n" },
+		"a mark of another epoch":  func(mark string) string { return "0000000000000001" + mark[16:] },
+		"a mark of no epoch":       func(mark string) string { return "0000000000000000" + mark[16:] },
+		"an empty mark":            func(string) string { return "" },
+		"a mark that is no number": func(mark string) string { return "x" + mark[1:] },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			d := openDisk(t, dir, store.DiskConfig{})
+			fill(t, d, id, content)
+			closeDisk(t, d)
+			mark, err := os.ReadFile(filepath.Join(dir, "clean"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			replace(t, filepath.Join(dir, "clean"), spoil(string(mark)))
+			flip(t, file(dir, id, "data"), 5)
+			d = openDisk(t, dir, store.DiskConfig{})
+			defer closeDisk(t, d)
+			if _, err := os.Stat(filepath.Join(dir, "clean")); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("the mark is there while the store is open: %v", err)
+			}
+			wantCorrupt(t, get(t, d, id), 0)
+		})
+	}
+}
+
 // Verified pieces stay trusted over the clean stops that follow: they are not read twice.
 func TestVerifiedPieceIsTrustedInLaterLives(t *testing.T) {
 	t.Parallel()

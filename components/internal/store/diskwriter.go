@@ -181,20 +181,12 @@ func (w *diskWriter) end(gained bool) {
 	w.leave()
 	if gained {
 		w.giveBack(onDisk(w.n))
-		w.task.disk.markDirty(w.task.slot)
 	} else {
 		w.giveBack(0)
 	}
 	if w.err == nil {
 		w.err = os.ErrClosed
 	}
-}
-
-// markDirty has the task flushed before a stop counts as clean.
-func (d *Disk) markDirty(s *slot) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	s.dirty = true
 }
 
 // Abort implements PieceWriter.

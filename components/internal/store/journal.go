@@ -33,7 +33,7 @@ type record struct {
 	kind  recordKind
 	index int
 	bytes int64
-	// epoch names a run of lives of the store between which every stop was clean. Pieces verified in another epoch are suspect.
+	// epoch is the store's when the piece was verified. In another one the piece is suspect.
 	epoch  uint64
 	digest piece.Digest
 }

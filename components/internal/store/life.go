@@ -2,16 +2,11 @@ package store
 
 import (
 	"container/list"
-	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -24,6 +19,9 @@ func OpenDisk(dir string, cfg DiskConfig, log *slog.Logger, reg prometheus.Regis
 
 func openDisk(dir string, cfg DiskConfig, log *slog.Logger, reg prometheus.Registerer, sys system) (_ *Disk, err error) {
 	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
 		return nil, err
 	}
 	d := &Disk{dir: dir, cfg: cfg, log: log, sys: sys, slots: make(map[string]*slot), idle: list.New(), warm: list.New()}
@@ -42,7 +40,7 @@ func openDisk(dir string, cfg DiskConfig, log *slog.Logger, reg prometheus.Regis
 	if d.lock, err = lockDir(d.root); err != nil {
 		return nil, err
 	}
-	if d.epoch, err = takeEpoch(d.root); err != nil {
+	if d.epoch, err = takeEpoch(d.root, sys.boot()); err != nil {
 		return nil, err
 	}
 	if err := errors.Join(d.root.RemoveAll("tmp"), d.root.Mkdir("tmp", 0o700)); err != nil {
@@ -70,47 +68,7 @@ func (d *Disk) releaseDir() error {
 	return err
 }
 
-const cleanName = "clean"
-
-// takeEpoch returns the epoch to live in: that of the last life when it stopped cleanly, else a new one, in which all pieces on disk
-// are suspect. The marker of the clean stop is gone before anything else changes.
-func takeEpoch(dir *os.Root) (uint64, error) {
-	f, err := dir.Open(cleanName)
-	if errors.Is(err, os.ErrNotExist) {
-		return newEpoch(), nil
-	}
-	if err != nil {
-		return 0, err
-	}
-	text, err := io.ReadAll(io.LimitReader(f, 64))
-	if err := errors.Join(err, f.Close(), dir.Remove(cleanName), syncDir(dir)); err != nil {
-		return 0, err
-	}
-	if epoch, err := strconv.ParseUint(strings.TrimSpace(string(text)), 16, 64); err == nil && epoch != 0 {
-		return epoch, nil
-	}
-	return newEpoch(), nil
-}
-
-// newEpoch is random, so that no lost or restored file can bring an old one back. It is never 0.
-func newEpoch() uint64 {
-	var b [8]byte
-	rand.Read(b[:])
-	return max(1, binary.LittleEndian.Uint64(b[:]))
-}
-
-// writeEpoch marks a clean stop.
-func writeEpoch(dir *os.Root, epoch uint64) error {
-	f, err := dir.Create(cleanName)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(f, "%016x\n", epoch)
-	return errors.Join(err, f.Sync(), f.Close(), syncDir(dir))
-}
-
-// Close implements Store. It waits for pieces being committed and flushes what this life wrote, then marks the stop as clean; where
-// the flush fails there is no mark, and the next life verifies each piece before its use.
+// Close implements Store. It waits for pieces being committed, then marks the stop as clean.
 func (d *Disk) Close() error {
 	d.life.Lock()
 	defer d.life.Unlock()
@@ -119,43 +77,8 @@ func (d *Disk) Close() error {
 	}
 	d.closed = true
 	d.metrics.unregister()
-	err := d.flush()
-	if err == nil {
-		err = writeEpoch(d.root, d.epoch)
-	}
-	if err = errors.Join(err, d.releaseDir()); err != nil {
+	if err := errors.Join(writeEpoch(d.root, d.epoch, d.sys.boot()), d.releaseDir()); err != nil {
 		return fmt.Errorf("close store %s: %w", d.dir, err)
-	}
-	return nil
-}
-
-// flush makes durable what this life wrote.
-func (d *Disk) flush() error {
-	d.mu.Lock()
-	var dirty []*slot
-	for _, s := range d.slots {
-		if s.dirty {
-			dirty = append(dirty, s)
-		}
-	}
-	d.mu.Unlock()
-	for _, s := range dirty {
-		if err := syncTask(d.root, s.path()); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func syncTask(root *os.Root, path string) error {
-	for _, name := range []string{dataName, journalName, metaName, "."} {
-		f, err := root.Open(filepath.Join(path, name))
-		if err != nil {
-			return err
-		}
-		if err := errors.Join(f.Sync(), f.Close()); err != nil {
-			return err
-		}
 	}
 	return nil
 }

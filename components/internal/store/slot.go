@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -32,7 +33,6 @@ type slot struct {
 	bytes    int64 // disk space taken and reserved
 	length   int64 // of a complete task
 	complete bool
-	dirty    bool      // written to in this life
 	gone     bool      // no longer in Disk.slots; the directory is moved
 	moved    string    // to where
 	touched  time.Time // last use known to the disk
@@ -209,7 +209,8 @@ func (d *Disk) loaded(s *slot, meta *api.Meta) (*diskTask, error) {
 			return nil, err
 		}
 	}
-	root, err := d.root.OpenRoot(s.path())
+	// By its whole path, as that is one call where d.root would make one for each element.
+	root, err := os.OpenRoot(filepath.Join(d.dir, s.path()))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w: %w", errUnusable, err)
 	}

@@ -36,7 +36,7 @@ type Store interface {
 	Tasks() (tasks []api.HeldTask, revision uint64)
 	// Usage is the disk space taken by pieces, in bytes, and the number of tasks.
 	Usage() (bytes int64, tasks int)
-	// Close flushes metadata and marks the stop as clean. Tasks still held stay readable but take no more pieces.
+	// Close marks the stop as clean. Tasks still held stay readable but take no more pieces.
 	Close() error
 }
 
@@ -85,7 +85,7 @@ type PieceWriter interface {
 	Abort()
 }
 
-// Reader reads held pieces. After an unclean stop, a piece is verified again before its first byte is given out; one that fails
+// Reader reads held pieces. After an unclean stop, or a boot, a piece is verified again before its first byte is given out; one that fails
 // is dropped and ErrNotHeld returned. Safe for one user at a time; open more for more.
 type Reader interface {
 	io.ReaderAt

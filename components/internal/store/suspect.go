@@ -64,7 +64,6 @@ func (t *diskTask) trust(i int, n int64, d piece.Digest) {
 	if !still || t.disk.closed {
 		return
 	}
-	t.disk.markDirty(t.slot)
 	if err := t.append(record{kind: recordHeld, index: i, bytes: n, epoch: t.disk.epoch, digest: d}); err != nil {
 		t.disk.log.Warn("store: could not note a verified piece", "task", t.slot.id, "piece", i, "err", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -23,10 +24,21 @@ type system struct {
 	// free is the space left for us on the file system of dir, in bytes.
 	free func(dir string) (int64, error)
 	now  func() time.Time
+	// boot names this boot of the machine; "" where that can't be told.
+	boot func() string
 }
 
 func realSystem() system {
-	return system{writeAt: (*os.File).WriteAt, free: freeSpace, now: time.Now}
+	return system{writeAt: (*os.File).WriteAt, free: freeSpace, now: time.Now, boot: bootID}
+}
+
+// bootID reads random(4)'s boot_id, which containers see as well.
+func bootID() string {
+	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
 }
 
 func freeSpace(dir string) (int64, error) {

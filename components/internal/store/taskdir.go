@@ -34,7 +34,7 @@ func (d *Disk) create(s *slot, m api.Meta) error {
 	if err := d.root.Rename(temp, s.path()); err != nil {
 		return errors.Join(err, d.root.RemoveAll(temp))
 	}
-	s.made, s.dirty, s.touched = true, true, d.sys.now()
+	s.made, s.touched = true, d.sys.now()
 	return nil
 }
 
