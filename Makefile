@@ -59,7 +59,7 @@ need-gcc:
 
 .PHONY: lint
 lint: bin/tools/golangci-lint ## Check format and lint with the golangci-lint that tests/tools/go.mod pins
-	$< run --timeout 15m ./...
+	$< run --timeout 15m --allow-parallel-runners ./...
 
 .PHONY: fmt
 fmt: bin/tools/golangci-lint ## Format the Go files
