@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"golang.org/x/sync/errgroup"
@@ -101,6 +102,10 @@ func (d *demo) pullAll(ctx context.Context, c *cluster.Cluster) ([]outcome, erro
 	defer cancel(nil)
 	c.Watch(ctx, cancel)
 
+	auth, err := authn.Resolve(ctx, authn.DefaultKeychain, d.source.Context())
+	if err != nil {
+		return nil, fmt.Errorf("find the credentials for %s: %w", d.source.Context(), err)
+	}
 	pulls := make([]*pull, len(c.Nodes))
 	g := errgroup.Group{}
 	for i, n := range c.Nodes {
@@ -110,7 +115,7 @@ func (d *demo) pullAll(ctx context.Context, c *cluster.Cluster) ([]outcome, erro
 		}
 		pulls[i] = &pull{}
 		g.Go(func() error {
-			if err := pulls[i].run(ctx, ref); err != nil {
+			if err := pulls[i].run(ctx, ref, auth); err != nil {
 				err = fmt.Errorf("%s: %w", n.Name, err)
 				cancel(err)
 				return err
@@ -124,7 +129,7 @@ func (d *demo) pullAll(ctx context.Context, c *cluster.Cluster) ([]outcome, erro
 		defer close(viewed)
 		(&view{w: d.w, terminal: d.terminal, nodes: c.Nodes, pulls: pulls, origin: d.origin}).run(viewCtx)
 	}()
-	err := g.Wait()
+	err = g.Wait()
 	stopView()
 	<-viewed
 	if err != nil {

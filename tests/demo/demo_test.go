@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"go.uber.org/goleak"
@@ -62,7 +63,7 @@ func TestAPullReadsAllAndTheOriginCountsIt(t *testing.T) {
 	t.Parallel()
 	o, tag, img := testOrigin(t)
 	var p pull
-	if err := p.run(t.Context(), tag); err != nil {
+	if err := p.run(t.Context(), tag, authn.Anonymous); err != nil {
 		t.Fatal(err)
 	}
 	if want, err := img.Digest(); err != nil || p.digest != want {
@@ -103,7 +104,7 @@ func TestAPullFailsOnAWrongByte(t *testing.T) {
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := new(pull).run(t.Context(), tag); err == nil || !strings.Contains(err.Error(), "sha256") {
+	if err := new(pull).run(t.Context(), tag, authn.Anonymous); err == nil || !strings.Contains(err.Error(), "sha256") {
 		t.Errorf("pull of a damaged layer: %v, want an error about its sha256", err)
 	}
 }

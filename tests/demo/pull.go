@@ -30,16 +30,15 @@ type pull struct {
 }
 
 // run pulls ref through the registry that its name says, with nothing stored: every blob is read to its end, and the client
-// library fails a blob whose sha256 is not its name.
-func (p *pull) run(ctx context.Context, ref name.Reference) error {
+// library fails a blob whose sha256 is not its name. auth is for the registry behind the mirror.
+func (p *pull) run(ctx context.Context, ref name.Reference, auth authn.Authenticator) error {
 	start := time.Now()
 	defer func() { p.took.Store(int64(time.Since(start))) }()
 	g, ctx := errgroup.WithContext(ctx) // the layers below are read under ctx: one that fails ends the others
 	g.SetLimit(layersAtOnce)
 	transport := remote.DefaultTransport.(*http.Transport).Clone()
 	defer transport.CloseIdleConnections()
-	img, err := remote.Image(ref, remote.WithContext(ctx), remote.WithTransport(transport),
-		remote.WithAuthFromKeychain(authn.DefaultKeychain))
+	img, err := remote.Image(ref, remote.WithContext(ctx), remote.WithTransport(transport), remote.WithAuth(auth))
 	if err != nil {
 		return fmt.Errorf("pull the manifest: %w", err)
 	}
