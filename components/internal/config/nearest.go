@@ -27,7 +27,7 @@ func suggest(name string, known []string) string {
 }
 
 // nearest returns the known name that differs from name by the fewest letters, "" if more than a quarter of them differ. Case, hyphens
-// and underscores don't count.
+// and underscores don't count. "registry" is no slip for "registry-ca": whole endings are another word.
 func nearest(name string, known []string) string {
 	const longest = 64 // no option is longer, and the work grows with the square
 	if len(name) > longest {
@@ -35,7 +35,8 @@ func nearest(name string, known []string) string {
 	}
 	best, least := "", min(3, max(1, len(name)/4))+1
 	for _, k := range known {
-		if d := distance(letters(name), letters(k)); d < least {
+		a, b := letters(name), letters(k)
+		if d := distance(a, b); d < least && (d < 2 || !strings.HasPrefix(a, b) && !strings.HasPrefix(b, a)) {
 			best, least = k, d
 		}
 	}
