@@ -42,8 +42,8 @@ func (instantSeed) Fetch(_ context.Context, job seed.Job, p seed.Progress) error
 }
 
 // handlers are the routes over a swarm with a fake seed: no listener, no disk, no origin.
-func handlers(t testing.TB, keys *secret.Keyring) http.Handler {
-	t.Helper()
+func handlers(tb testing.TB, keys *secret.Keyring) http.Handler {
+	tb.Helper()
 	log := slog.New(slog.DiscardHandler)
 	s := &Server{cfg: DefaultConfig(), log: log, registry: prometheus.NewRegistry(), keys: keys, download: addrOnly{}}
 	s.metrics = newMetrics(s.registry)
@@ -53,7 +53,7 @@ func handlers(t testing.TB, keys *secret.Keyring) http.Handler {
 	s.swarm = swarm.New(swarm.Config{}, swarm.Deps{
 		Seed: instantSeed{}, Manifests: newManifests(), Keys: keys, Log: log, Registerer: s.registry,
 	})
-	t.Cleanup(s.swarm.Close)
+	tb.Cleanup(s.swarm.Close)
 	return s.routes()
 }
 
@@ -93,7 +93,7 @@ func registerBody(change func(*api.RegisterRequest)) string {
 	if change != nil {
 		change(&r)
 	}
-	b, _ := json.Marshal(r) //nolint:errchkjson // plain fields
+	b, _ := json.Marshal(r)
 	return string(b)
 }
 
@@ -101,7 +101,7 @@ func TestBadRequestsAreRefusedWithAReason(t *testing.T) {
 	t.Parallel()
 	h := handlers(t, nil)
 	peers, js := api.RegisterPath(task), "application/json"
-	reg := func(f func(*api.RegisterRequest)) string { return registerBody(f) }
+	reg := registerBody
 	held := func(p api.Piece) string {
 		return reg(func(r *api.RegisterRequest) {
 			r.Held = []api.Piece{p}
@@ -162,8 +162,7 @@ func TestBadRequestsAreRefusedWithAReason(t *testing.T) {
 		{"a negative number of bytes", "POST", api.ReportsPath(task, "p1"), js, `{"from_seed":-1}`, 400, "bytes"},
 		{"more bytes than there are", "POST", api.ReportsPath(task, "p1"), js, `{"from_seed":9223372036854775807}`, 400, "bytes"},
 		{"a heartbeat of another host", "PUT", api.HostPath("h1"), js, `{"host":{"id":"h2","addrs":["10.0.0.1:1"]}}`, 400, "host.id"},
-		{"an inventory of nonsense", "PUT", api.HostPath("h1"), js,
-			`{"host":{"id":"h1","addrs":["10.0.0.1:1"]},"inventory":[{"id":"x","length":1}]}`, 400, "inventory"},
+		{"an inventory of nonsense", "PUT", api.HostPath("h1"), js, `{"host":{"id":"h1","addrs":["10.0.0.1:1"]},"inventory":[{"id":"x","length":1}]}`, 400, "inventory"},
 		{"an unknown task", "GET", api.PathTasks + "/" + task, "", "", 404, "not in memory"},
 		{"peers of an unknown task", "GET", peers, "", "", 404, "not in memory"},
 		{"a page of no rows", "GET", api.PathTasks + "?limit=0", "", "", 400, "limit"},
@@ -235,11 +234,11 @@ func TestTheControlPlaneWantsTheToken(t *testing.T) {
 	}
 }
 
-func keyring(t testing.TB, letter string) *secret.Keyring {
-	t.Helper()
+func keyring(tb testing.TB, letter string) *secret.Keyring {
+	tb.Helper()
 	keys, err := secret.New(strings.Repeat(letter, 32))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return keys
 }
@@ -333,7 +332,7 @@ func FuzzControl(f *testing.F) {
 		if strings.Contains(path, "/events") {
 			return // endless by nature
 		}
-		r, err := http.NewRequest(method, "http://supernode"+path, strings.NewReader(body)) //nolint:noctx // no network
+		r, err := http.NewRequest(method, "http://supernode"+path, strings.NewReader(body))
 		if err != nil || r.URL.Host != "supernode" {
 			return
 		}

@@ -211,7 +211,7 @@ func TestOnePeerGetsABlobFromTheSeedAndTheOriginIsAskedOnce(t *testing.T) {
 // pick asks the seed for a run of its choice, into content.
 func pick(t *testing.T, addr, id string, limit int64, content []byte) int {
 	t.Helper()
-	resp, err := http.Get("http://" + addr + api.PickPath(id, limit)) //nolint:noctx // bounded by the test
+	resp, err := http.Get("http://" + addr + api.PickPath(id, limit))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -75,7 +75,7 @@ func checkHost(h *api.Host) error {
 func checkOrigin(o *api.Origin) error {
 	u, err := url.Parse(o.URL)
 	if err != nil || len(o.URL) > maxURL || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return errors.New("origin.url: want http://host/... or https://host/...")
+		return errors.New("origin.url: want an address that begins with http:// or https:// and a host")
 	}
 	if o.Digest != "" && digest.Digest(o.Digest).Validate() != nil {
 		return fmt.Errorf("origin.digest: %.80q is no digest, want for example sha256:... with 64 hexadecimal digits", o.Digest)

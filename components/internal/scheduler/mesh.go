@@ -2,7 +2,10 @@
 // out, randomness injected, no clock, no I/O, no locks.
 package scheduler
 
-import "math/rand/v2"
+import (
+	"math/rand/v2"
+	"slices"
+)
 
 // Degrees of the neighbour graph. Eight to sixteen neighbours are enough at any size and more do not help; the measurements are in
 // docs/architecture.md.
@@ -228,14 +231,7 @@ func (m *Mesh) untrack(n *node) {
 	}
 }
 
-func (n *node) linked(v *node) bool {
-	for _, e := range n.edges {
-		if e == v {
-			return true
-		}
-	}
-	return false
-}
+func (n *node) linked(v *node) bool { return slices.Contains(n.edges, v) }
 
 func (n *node) drop(v *node) {
 	for i, e := range n.edges {
@@ -287,7 +283,7 @@ type pool struct {
 
 func (p *pool) add(n *node) {
 	p.nodes = append(p.nodes, n)
-	n.slot[p.slot] = int32(len(p.nodes)) //nolint:gosec // the number of peers is bounded far below 1<<31
+	n.slot[p.slot] = int32(len(p.nodes))
 }
 
 func (p *pool) remove(n *node) {

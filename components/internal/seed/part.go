@@ -99,10 +99,10 @@ func (p *part) abort() {
 }
 
 // CloseWithError implements PartWriter. The piece that is open at the end of content of unknown length is its short last one.
-func (p *part) CloseWithError(err error) error {
-	if err != nil || p.task.Layout().Known() {
+func (p *part) CloseWithError(cause error) error {
+	if cause != nil || p.task.Layout().Known() {
 		p.abort()
-		return nil
+		return nil // the origin knows its own error
 	}
 	if err := p.f.end(p.task, p.pos); err != nil {
 		p.abort()

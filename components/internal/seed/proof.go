@@ -52,7 +52,7 @@ func (p *proof) run(t store.Task) error {
 		return fmt.Errorf("read back for the digest: %w", err)
 	}
 	defer rd.Close()
-	buf := buffers.Get().(*[]byte) //nolint:forcetypeassert // the pool has one type
+	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
 	hash := p.want.Algorithm().Hash()
 	for next, seen := 0, 0; ; {

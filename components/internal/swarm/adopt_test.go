@@ -21,6 +21,7 @@ func holdingRequest(name string, indices ...int) *api.RegisterRequest {
 }
 
 func TestAfterARestartOnlyWhatNobodyHoldsIsFetched(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		w := newWorld(t, bring)
 		start := time.Now()
@@ -58,6 +59,7 @@ func TestAfterARestartOnlyWhatNobodyHoldsIsFetched(t *testing.T) {
 }
 
 func TestAPieceHeldOnlyByOneWhoLeftIsFetched(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		w := newWorld(t, bring)
 		first := w.join(holdingRequest("p1", 0, 1))
@@ -81,6 +83,7 @@ func TestAPieceHeldOnlyByOneWhoLeftIsFetched(t *testing.T) {
 }
 
 func TestWhatContradictsIsNotTaken(t *testing.T) {
+	t.Parallel()
 	wrongPiece := func(r *api.RegisterRequest, i int) {
 		r.Held = append(r.Held, api.Piece{Index: i, SHA256: make([]byte, 32)})
 	}
@@ -96,6 +99,7 @@ func TestWhatContradictsIsNotTaken(t *testing.T) {
 		"another piece size":              {func(r *api.RegisterRequest) { r.Meta.PieceSize *= 2 }, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			inBubble(t, func(t *testing.T) {
 				w := newWorld(t, bring)
 				w.register(request("p1"))
@@ -120,12 +124,13 @@ func TestWhatContradictsIsNotTaken(t *testing.T) {
 }
 
 func TestWrongDigestsOfPeersAreNotTakenTwice(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T) {
-		w := newWorld(t, func(_ context.Context, n int, job seed.Job, p seed.Progress) error {
+		w := newWorld(t, func(ctx context.Context, n int, job seed.Job, p seed.Progress) error {
 			if len(job.Known) > 0 {
 				return fmt.Errorf("%w: a piece differs", seed.ErrInvalid)
 			}
-			return bring(nil, n, job, p)
+			return bring(ctx, n, job, p)
 		})
 		l := w.join(holdingRequest("p1", 0, 1))
 		after(time.Second)
@@ -142,6 +147,7 @@ func TestWrongDigestsOfPeersAreNotTakenTwice(t *testing.T) {
 }
 
 func TestAPeerMayProveTheDigestsOfPeersWrong(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		w := newWorld(t, bring)
 		w.join(holdingRequest("liar", 0, 1, 2, 3, 4, 5, 6, 7))
@@ -190,6 +196,7 @@ func manifest(api.Host) (api.TaskManifest, error) {
 }
 
 func TestAHostThatHoldsTheTaskIsAskedBeforeTheOrigin(t *testing.T) {
+	t.Parallel()
 	short := func(api.Host) (api.TaskManifest, error) {
 		return api.TaskManifest{Meta: taskMeta(), Pieces: pieces(0, 1)}, nil
 	}
@@ -209,6 +216,7 @@ func TestAHostThatHoldsTheTaskIsAskedBeforeTheOrigin(t *testing.T) {
 		"it tells another length":        {other, 1, []string{"@seed"}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			inBubble(t, func(t *testing.T) {
 				w := newWorld(t, bring)
 				w.manifests.answer = func(_ context.Context, h api.Host) (api.TaskManifest, error) { return tc.answer(h) }
@@ -232,6 +240,7 @@ func TestAHostThatHoldsTheTaskIsAskedBeforeTheOrigin(t *testing.T) {
 }
 
 func TestTheOriginIsReadWhenTheOnlyHolderDies(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		w := newWorld(t, bring)
 		w.manifests.answer = func(_ context.Context, h api.Host) (api.TaskManifest, error) { return manifest(h) }
@@ -253,6 +262,7 @@ func TestTheOriginIsReadWhenTheOnlyHolderDies(t *testing.T) {
 }
 
 func TestAHostIsAskedForItsInventoryWhenItChanged(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		w := newWorld(t, bring)
 		for i, step := range []struct {
@@ -284,6 +294,7 @@ func TestAHostIsAskedForItsInventoryWhenItChanged(t *testing.T) {
 }
 
 func TestAHostThatGetsOrLosesTheTaskBecomesAndEndsAsParent(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		w := newWorld(t, bring)
 		l := w.join(request("p1"))
@@ -303,8 +314,10 @@ func TestAHostThatGetsOrLosesTheTaskBecomesAndEndsAsParent(t *testing.T) {
 }
 
 func TestACompletePeerThatLeftStaysAParentWhileItsHostLives(t *testing.T) {
+	t.Parallel()
 	for name, lives := range map[string]bool{"its host lives": true, "its host sends no heartbeats": false} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			inBubble(t, func(t *testing.T) {
 				w := newWorld(t, bring)
 				if lives {
@@ -338,6 +351,7 @@ func TestACompletePeerThatLeftStaysAParentWhileItsHostLives(t *testing.T) {
 }
 
 func TestAHostThatRegistersAgainSpeaksForItself(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		w := newWorld(t, bring)
 		w.beat(beat("host-p1", 1))

@@ -161,7 +161,6 @@ func newWorldWith(t *testing.T, cfg Config, fs *fakeSeed) *world {
 // inBubble runs a test on a fake clock.
 func inBubble(t *testing.T, f func(t *testing.T)) {
 	t.Helper()
-	t.Parallel()
 	synctest.Test(t, f)
 }
 

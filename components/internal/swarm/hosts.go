@@ -171,17 +171,6 @@ func (h *hosts) alive(id string) bool {
 	return h.byID[id] != nil
 }
 
-// get returns a host that is alive.
-func (h *hosts) get(id string) (api.Host, bool) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	st := h.byID[id]
-	if st == nil {
-		return api.Host{}, false
-	}
-	return st.host, true
-}
-
 func (h *hosts) strike(id string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -35,7 +35,7 @@ func (s *Swarm) Task(id string) (api.TaskInfo, error) {
 	defer t.mu.Unlock()
 	info := api.TaskInfo{
 		ID: id, URL: plainURL(t.url), Digest: t.digest, State: t.state(), Meta: t.meta,
-		Pieces: len(t.log), Seeded: int(t.atSeed.Count()), //nolint:gosec // a number of pieces
+		Pieces: len(t.log), Seeded: int(t.atSeed.Count()),
 		Peers: len(t.peers), Whole: t.whole, Streams: t.streams,
 	}
 	if t.source != nil {
@@ -79,7 +79,7 @@ func (s *Swarm) Peers(id, after string, limit int) (api.PeerList, error) {
 		case p.complete:
 			info.Pieces = len(t.log)
 		case p.have != nil:
-			info.Pieces = int(p.have.Count()) //nolint:gosec // a number of pieces
+			info.Pieces = int(p.have.Count())
 		}
 		list.Peers = append(list.Peers, info)
 	}

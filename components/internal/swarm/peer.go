@@ -140,7 +140,7 @@ func (t *task) setHave(p *peer, have *bitset.BitSet) {
 	}
 	for i := range have.Difference(old).EachSet() {
 		t.copies[i]++
-		t.fresh.Spread(int(i)) //nolint:gosec // bounded by the number of pieces
+		t.fresh.Spread(int(i))
 	}
 	for i := range old.Difference(have).EachSet() {
 		t.dropCopy(i)
@@ -150,7 +150,7 @@ func (t *task) setHave(p *peer, have *bitset.BitSet) {
 
 func (t *task) dropCopy(i uint) {
 	if t.copies[i]--; t.copies[i] == 0 && t.whole == 0 {
-		t.fresh.Lost(int(i)) //nolint:gosec // bounded by the number of pieces
+		t.fresh.Lost(int(i))
 	}
 }
 

@@ -19,8 +19,9 @@ import (
 )
 
 func TestAStreamShowsSignsOfLifeAndGoesOnWhereTheLastEnded(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T) {
-		w := newWorld(t, func(_ context.Context, n int, job seed.Job, p seed.Progress) error {
+		w := newWorld(t, func(ctx context.Context, n int, job seed.Job, p seed.Progress) error {
 			p.Meta(taskMeta())
 			for i := range pieceCount {
 				p.Gained(digestOf(i))
@@ -63,6 +64,7 @@ func TestAStreamShowsSignsOfLifeAndGoesOnWhereTheLastEnded(t *testing.T) {
 }
 
 func TestATicketIsRenewedInTime(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		w := newWorld(t, bring)
 		l := w.join(request("p1"))
@@ -79,6 +81,7 @@ func TestATicketIsRenewedInTime(t *testing.T) {
 }
 
 func TestParentsAreToldOnlyWhenTheyChange(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		w := newWorld(t, bring)
 		l := w.join(request("p1"))
@@ -105,6 +108,7 @@ func TestParentsAreToldOnlyWhenTheyChange(t *testing.T) {
 }
 
 func TestAFailedStreamLingersForThePeerToEndIt(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		w := newWorld(t, func(context.Context, int, seed.Job, seed.Progress) error {
 			pass(time.Second)
@@ -130,6 +134,7 @@ func TestAFailedStreamLingersForThePeerToEndIt(t *testing.T) {
 }
 
 func TestABadParentIsTakenAway(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		w := newWorld(t, bring)
 		var peers []*listener
@@ -169,6 +174,7 @@ func TestABadParentIsTakenAway(t *testing.T) {
 }
 
 func TestOneLiarCanNotEmptyTheSwarm(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		w := newWorld(t, bring)
 		for i := range 100 {
@@ -198,8 +204,9 @@ func TestOneLiarCanNotEmptyTheSwarm(t *testing.T) {
 }
 
 func TestTheSeedGivesEachPieceOnceAndWaitsForMore(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T) {
-		w := newWorld(t, func(_ context.Context, n int, job seed.Job, p seed.Progress) error {
+		w := newWorld(t, func(ctx context.Context, n int, job seed.Job, p seed.Progress) error {
 			p.Meta(taskMeta())
 			for i := range pieceCount {
 				p.Gained(digestOf(i))
@@ -247,6 +254,7 @@ func TestTheSeedGivesEachPieceOnceAndWaitsForMore(t *testing.T) {
 }
 
 func TestReportsThatMakeNoSenseAreRefused(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		w := newWorld(t, down)
 		w.register(request("p1"))
@@ -276,6 +284,7 @@ func TestReportsThatMakeNoSenseAreRefused(t *testing.T) {
 }
 
 func TestASourceOfUnknownLengthCanNotMakeTablesLarge(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		w := newWorld(t, down)
 		w.register(request("p1"))
@@ -359,8 +368,10 @@ func lastOf(s *bitset.BitSet) (last uint, ok bool) {
 
 // TestCountsHoldThroughRandomLives lets peers do anything in any order, and looks whether what the swarm counts is what is so.
 func TestCountsHoldThroughRandomLives(t *testing.T) {
+	t.Parallel()
 	for run := range uint64(3) {
 		t.Run(fmt.Sprint("run ", run), func(t *testing.T) {
+			t.Parallel()
 			inBubble(t, func(t *testing.T) {
 				rng := rand.New(rand.NewPCG(run, 1))
 				w := newWorld(t, func(ctx context.Context, n int, job seed.Job, p seed.Progress) error {

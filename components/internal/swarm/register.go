@@ -121,12 +121,12 @@ func (t *task) adopt(p *peer, req *api.RegisterRequest) {
 			continue
 		}
 		t.adopted = t.adopted || len(t.log) > known
-		have.Set(uint(h.Index)) //nolint:gosec // learn checked it
+		have.Set(uint(h.Index))
 	}
 	if have.None() {
 		return
 	}
-	if t.told() && int(have.Count()) == len(t.log) { //nolint:gosec // a number of pieces
+	if t.told() && int(have.Count()) == len(t.log) {
 		t.setComplete(p)
 		return
 	}

@@ -130,7 +130,7 @@ func (t *task) complain(child *peer, b api.BadParent) {
 // parseHave reads piece.FormatRanges's form of a set of pieces below count. Ranges have to ascend, so that the cost is bounded by
 // the text and count.
 func parseHave(text string, count int) (*bitset.BitSet, error) {
-	have := bitset.New(uint(count)) //nolint:gosec // a length
+	have := bitset.New(uint(count))
 	next := uint64(0)
 	for part := range strings.SplitSeq(text, ",") {
 		lo, hi, dash := strings.Cut(part, "-")
@@ -139,7 +139,7 @@ func parseHave(text string, count int) (*bitset.BitSet, error) {
 		if err == nil && dash {
 			last, err = strconv.ParseUint(hi, 10, 32)
 		}
-		if err != nil || first < next || last < first || last >= uint64(min(count, math.MaxInt32)) { //nolint:gosec // a length
+		if err != nil || first < next || last < first || last >= uint64(min(count, math.MaxInt32)) {
 			return nil, fmt.Errorf("%w: %.32q is no ascending range of the %d pieces known", ErrBadReport, part, count)
 		}
 		for i := first; i <= last; i++ {

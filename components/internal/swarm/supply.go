@@ -178,7 +178,7 @@ func (t *task) atPeers() *bitset.BitSet {
 	held := &bitset.BitSet{}
 	for i := range t.position {
 		if t.position[i] > 0 && (t.whole > 0 || t.copies[i] > 0) {
-			held.Set(uint(i)) //nolint:gosec // an index
+			held.Set(uint(i))
 		}
 	}
 	return held
@@ -196,7 +196,7 @@ func (t *task) fetched(a *access, err error, gained bool) {
 		}
 		a.tried = t.idle >= maxIdleFetches
 		l := t.layout()
-		if t.told() && int(t.atSeed.Count()) == l.Count() { //nolint:gosec // a number of pieces
+		if t.told() && int(t.atSeed.Count()) == l.Count() {
 			t.proven, t.adopted = true, false
 		}
 	case errors.As(err, &refused):

@@ -136,7 +136,7 @@ type Swarm struct {
 func New(cfg Config, deps Deps) *Swarm {
 	cfg.setDefaults()
 	if deps.Rand == nil {
-		deps.Rand = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())) //nolint:gosec // neighbours need no secrecy
+		deps.Rand = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
 	}
 	s := &Swarm{cfg: cfg, deps: deps, tasks: map[string]*task{}, distrust: map[string]time.Time{}}
 	s.hosts = newHosts(cfg.MaxHosts)

@@ -14,10 +14,11 @@ import (
 )
 
 func TestManyRegistrationsAtOnceCostOneFetch(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T) {
-		w := newWorld(t, func(_ context.Context, n int, job seed.Job, p seed.Progress) error {
+		w := newWorld(t, func(ctx context.Context, n int, job seed.Job, p seed.Progress) error {
 			pass(100 * time.Millisecond)
-			return bring(nil, n, job, p)
+			return bring(ctx, n, job, p)
 		})
 		var wg sync.WaitGroup
 		for i := range 50 {
@@ -39,6 +40,7 @@ func TestManyRegistrationsAtOnceCostOneFetch(t *testing.T) {
 }
 
 func TestARegistrationWaitsForTheLengthButNotForLong(t *testing.T) {
+	t.Parallel()
 	for name, tc := range map[string]struct {
 		latency, wait time.Duration
 		length        int64
@@ -47,8 +49,9 @@ func TestARegistrationWaitsForTheLengthButNotForLong(t *testing.T) {
 		"a slow origin":  {latency: time.Second, wait: 250 * time.Millisecond, length: -1},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			inBubble(t, func(t *testing.T) {
-				w := newWorld(t, func(_ context.Context, n int, job seed.Job, p seed.Progress) error {
+				w := newWorld(t, func(ctx context.Context, n int, job seed.Job, p seed.Progress) error {
 					pass(tc.latency)
 					p.Meta(taskMeta())
 					pass(time.Hour)
@@ -75,6 +78,7 @@ func TestARegistrationWaitsForTheLengthButNotForLong(t *testing.T) {
 }
 
 func TestTinyContentComesInsideTheAnswer(t *testing.T) {
+	t.Parallel()
 	tiny := func(delay time.Duration) func(context.Context, int, seed.Job, seed.Progress) error {
 		return func(_ context.Context, _ int, _ seed.Job, p seed.Progress) error {
 			p.Meta(api.Meta{Length: 5, PieceSize: 64 << 10})
@@ -84,6 +88,7 @@ func TestTinyContentComesInsideTheAnswer(t *testing.T) {
 		}
 	}
 	t.Run("at once when it is there in time", func(t *testing.T) {
+		t.Parallel()
 		inBubble(t, func(t *testing.T) {
 			w := newWorldWith(t, Config{}, &fakeSeed{fetch: tiny(100 * time.Millisecond), content: []byte("hello")})
 			if u := w.register(request("p1")); string(u.Content) != "hello" || !u.Complete {
@@ -95,6 +100,7 @@ func TestTinyContentComesInsideTheAnswer(t *testing.T) {
 		})
 	})
 	t.Run("by event when it comes later", func(t *testing.T) {
+		t.Parallel()
 		inBubble(t, func(t *testing.T) {
 			w := newWorldWith(t, Config{}, &fakeSeed{fetch: tiny(time.Second), content: []byte("hello")})
 			l := w.join(request("p1"))
@@ -110,13 +116,14 @@ func TestTinyContentComesInsideTheAnswer(t *testing.T) {
 }
 
 func TestARefusalIsForThoseWhoCameWithTheCredentials(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T) {
-		w := newWorld(t, func(_ context.Context, n int, job seed.Job, p seed.Progress) error {
+		w := newWorld(t, func(ctx context.Context, n int, job seed.Job, p seed.Progress) error {
 			pass(100 * time.Millisecond)
 			if job.Request.Header.Get("Authorization") != "Bearer good" {
 				return &seed.Refused{Status: 401}
 			}
-			return bring(nil, n, job, p)
+			return bring(ctx, n, job, p)
 		})
 		with := func(name, token string) *api.RegisterRequest {
 			r := request(name)
@@ -152,6 +159,7 @@ func TestARefusalIsForThoseWhoCameWithTheCredentials(t *testing.T) {
 }
 
 func TestARefusalIsRememberedForAMoment(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		w := newWorld(t, func(context.Context, int, seed.Job, seed.Progress) error { return &seed.Refused{Status: 404} })
 		for i := range 5 {
@@ -171,6 +179,7 @@ func TestARefusalIsRememberedForAMoment(t *testing.T) {
 }
 
 func TestWithoutTheSeedOnePeerIsElected(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		w := newWorld(t, down)
 		first := w.join(request("p1"))
@@ -207,6 +216,7 @@ func TestWithoutTheSeedOnePeerIsElected(t *testing.T) {
 }
 
 func TestWhenNobodyCanReadTheOriginAllAreTold(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		w := newWorld(t, down)
 		first, second := w.join(request("p1")), w.join(request("p2"))
@@ -229,6 +239,7 @@ func TestWhenNobodyCanReadTheOriginAllAreTold(t *testing.T) {
 }
 
 func TestASourceThatBringsNothingIsReplaced(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		w := newWorld(t, down)
 		w.join(request("p1"))
@@ -248,12 +259,14 @@ func TestASourceThatBringsNothingIsReplaced(t *testing.T) {
 }
 
 func TestPrivateTasksAreReadByAPeer(t *testing.T) {
+	t.Parallel()
 	private := func(name string) *api.RegisterRequest {
 		r := request(name)
 		r.Private = true
 		return r
 	}
 	t.Run("the first private peer is the source at once", func(t *testing.T) {
+		t.Parallel()
 		inBubble(t, func(t *testing.T) {
 			w := newWorld(t, bring)
 			start := time.Now()
@@ -273,6 +286,7 @@ func TestPrivateTasksAreReadByAPeer(t *testing.T) {
 		})
 	})
 	t.Run("the seed goes on when the only private peer fails and another has credentials", func(t *testing.T) {
+		t.Parallel()
 		inBubble(t, func(t *testing.T) {
 			w := newWorld(t, bring)
 			w.join(private("p1"))
@@ -287,10 +301,11 @@ func TestPrivateTasksAreReadByAPeer(t *testing.T) {
 }
 
 func TestInvalidContentFailsAllAndTheNextRegistrationTriesAnew(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T) {
-		w := newWorld(t, func(_ context.Context, n int, job seed.Job, p seed.Progress) error {
+		w := newWorld(t, func(ctx context.Context, n int, job seed.Job, p seed.Progress) error {
 			if n > 1 {
-				return bring(nil, n, job, p)
+				return bring(ctx, n, job, p)
 			}
 			p.Meta(taskMeta())
 			p.Gained(digestOf(3))
@@ -320,6 +335,7 @@ func TestInvalidContentFailsAllAndTheNextRegistrationTriesAnew(t *testing.T) {
 }
 
 func TestBoundsAreKept(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		w := newWorldWith(t, Config{MaxTasks: 2, MaxPeers: 3, MaxHosts: 1}, &fakeSeed{fetch: bring})
 		for i := range 3 {
@@ -347,6 +363,7 @@ func TestBoundsAreKept(t *testing.T) {
 }
 
 func TestATaskWithAnotherDigestIsRefused(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		w := newWorld(t, bring)
 		w.register(request("p1"))
@@ -359,6 +376,7 @@ func TestATaskWithAnotherDigestIsRefused(t *testing.T) {
 }
 
 func TestIdleTasksLeaveMemoryAndComeBackFromTheStore(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		w := newWorld(t, bring)
 		l := w.join(request("p1"))
@@ -386,6 +404,7 @@ func TestIdleTasksLeaveMemoryAndComeBackFromTheStore(t *testing.T) {
 }
 
 func TestListingsAreInPagesAndTellNoSecret(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		w := newWorld(t, bring)
 		for i := range 5 {

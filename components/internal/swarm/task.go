@@ -67,7 +67,7 @@ func newTask(s *Swarm, id string) *task {
 
 // rand derives an own source for a task, so that tasks share no lock. Callers hold Swarm.mu.
 func (s *Swarm) rand() *rand.Rand {
-	return rand.New(rand.NewPCG(s.deps.Rand.Uint64(), s.deps.Rand.Uint64())) //nolint:gosec // neighbours need no secrecy
+	return rand.New(rand.NewPCG(s.deps.Rand.Uint64(), s.deps.Rand.Uint64()))
 }
 
 // load takes over what the seed has on disk.
@@ -185,7 +185,7 @@ func (t *task) learn(p api.Piece) error {
 		return nil
 	}
 	t.log = append(t.log, p)
-	t.position[p.Index] = int32(len(t.log)) //nolint:gosec // bounded by the number of pieces
+	t.position[p.Index] = int32(len(t.log))
 	if t.whole > 0 {
 		t.fresh.Spread(p.Index)
 	}
@@ -199,7 +199,7 @@ func (t *task) gained(p api.Piece) {
 		t.s.deps.Log.Error("the seed contradicts what is known", "task", t.id, "piece", p.Index, "err", err)
 		return
 	}
-	t.atSeed.Set(uint(p.Index)) //nolint:gosec // not negative
+	t.atSeed.Set(uint(p.Index))
 	t.fresh.Ready(p.Index)
 }
 
@@ -219,4 +219,4 @@ func (t *task) lacks() bool {
 	return false
 }
 
-func (t *task) held(i int) bool { return t.whole > 0 || t.copies[i] > 0 || t.atSeed.Test(uint(i)) } //nolint:gosec // an index
+func (t *task) held(i int) bool { return t.whole > 0 || t.copies[i] > 0 || t.atSeed.Test(uint(i)) }
