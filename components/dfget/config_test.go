@@ -142,7 +142,7 @@ func FuzzHeaderAndDigest(f *testing.F) {
 		c := Config{URL: "http://h/f", Header: []string{line}, Digests: []string{sum}}
 		if h, err := c.header(); err == nil {
 			var b strings.Builder
-			if err := http.Header(h).Write(&b); err != nil || strings.Count(b.String(), "\r\n") != 1 {
+			if err := h.Write(&b); err != nil || strings.Count(b.String(), "\r\n") != 1 {
 				t.Errorf("header %q is sent as %q", line, b.String())
 			}
 		}

@@ -169,7 +169,13 @@ func TestHelp(t *testing.T) {
 func TestBadCalls(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{
-		{"stauts"}, {"--foo"}, {"status", "now"}, {"status", "--foo"}, {"status", "-o", "xml"}, {"version", "x"}, {"status", "--timeout=x"},
+		{"stauts"},
+		{"--foo"},
+		{"status", "now"},
+		{"status", "--foo"},
+		{"status", "-o", "xml"},
+		{"version", "x"},
+		{"status", "--timeout=x"},
 		{"status", "--tls-ca=/does/not/exist"},
 	} {
 		if _, err := run(t, args...); err == nil {

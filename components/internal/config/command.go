@@ -90,7 +90,7 @@ func prepare(cmd *cobra.Command, p *Program) (*slog.Logger, error) {
 		return nil, err
 	}
 	for _, w := range warnings {
-		log.Warn(w)
+		log.Warn("configuration", "warning", w)
 	}
 	return log, nil
 }

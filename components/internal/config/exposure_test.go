@@ -35,7 +35,7 @@ func TestCheckExposure(t *testing.T) {
 		"loopback, accepted":                       {addr: "127.0.0.1:1", insecure: true, want: quiet},
 		"a secret makes the acceptance irrelevant": {addr: ":8001", secret: true, insecure: true, want: quiet},
 		"no port":                                  {addr: "10.1.2.3", want: "is no host:port"},
-		"nothing":                                  {addr: "", want: "is no host:port"},
+		"nothing at all":                           {addr: "", want: "is no host:port"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -75,7 +75,7 @@ func TestRateAndDuration(t *testing.T) {
 	Rate(flags, &limit, "limit", "s", "")
 	Duration(flags, &wait, "wait", "e", "")
 	for text, want := range map[string]int64{
-		"20M": 20 << 20, "20MiB/s": 20 << 20, "1KiB/s ": 1024, "0": 0, "5": 5,
+		"20M": 20 << 20, "20MiB/s": 20 << 20, "1 KiB/s": 1024, "0": 0, "5": 5,
 		"": bad, "/s": bad, "20M/m": bad, "-1": bad, "20M/s/s": bad,
 	} {
 		limit = bad

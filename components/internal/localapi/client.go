@@ -78,7 +78,7 @@ func (c *Client) Fetch(ctx context.Context, req api.FetchRequest) (*Content, err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	watch := c.watch(ctx, cancel)
-	resp, err := c.do(ctx, http.MethodPost, api.PathFetch, bytes.NewReader(body))
+	resp, err := c.do(ctx, http.MethodPost, api.PathFetch, bytes.NewReader(body)) //nolint:bodyclose // remote.Close does
 	if err != nil {
 		watch.Stop()
 		if cause := context.Cause(ctx); cause != nil {

@@ -62,7 +62,7 @@ func TestNoDaemon(t *testing.T) {
 func TestADaemonThatIsFrozenFromTheStart(t *testing.T) {
 	t.Parallel()
 	// The kernel accepts for a stopped process.
-	dir, err := os.MkdirTemp("", "df")
+	dir, err := os.MkdirTemp("", "df") //nolint:usetesting // a socket's path has at most 108 bytes
 	if err != nil {
 		t.Fatal(err)
 	}
