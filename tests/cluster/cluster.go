@@ -34,6 +34,7 @@ type Cluster struct {
 	Config
 	// Processes has the supernode first, then the dfdaemons in the order of the plan.
 	Processes []*process.Process
+	specs     []process.Spec // of Processes
 }
 
 // Start starts everything and waits until it is ready. When that fails, all that was started is stopped.
@@ -98,14 +99,25 @@ func (c *Cluster) run(n Node, program string, args []string) error {
 	if err := os.MkdirAll(n.Dir, 0o755); err != nil {
 		return fmt.Errorf("start %s: %w", n.Name, err)
 	}
-	p, err := process.Start(process.Spec{
+	spec := process.Spec{
 		Name: n.Name, Program: filepath.Join(c.Bin, program), Args: args, Log: filepath.Join(c.Logs, filepath.Base(n.Dir)+".log"), Unset: []string{"DRAGONFLY_"},
-	})
+	}
+	p, err := process.Start(spec)
 	if err != nil {
 		return err
 	}
-	c.Processes = append(c.Processes, p)
+	c.Processes, c.specs = append(c.Processes, p), append(c.specs, spec)
 	return nil
+}
+
+// Restart starts the i-th dfdaemon again, whose process has ended, and waits until it is ready.
+func (c *Cluster) Restart(ctx context.Context, i int) error {
+	p, err := process.Start(c.specs[i+1])
+	if err != nil {
+		return err
+	}
+	c.Processes[i+1] = p
+	return p.Ready(ctx, "http://"+c.Nodes[i].Admin+"/readyz")
 }
 
 // Watch cancels with the reason when a process ends by itself before ctx does.

@@ -16,8 +16,8 @@ import (
 	"github.com/dragonfly-kube/dragonfly/components/supernode"
 )
 
-// cluster is a supernode and dfdaemons in this process.
-type cluster struct {
+// local is a supernode and dfdaemons in this process.
+type local struct {
 	t      *testing.T
 	origin *origin
 	super  *supernode.Server
@@ -26,7 +26,7 @@ type cluster struct {
 
 func quiet(t *testing.T, name string) *slog.Logger {
 	if testing.Verbose() {
-		return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", name)
+		return slog.New(slog.NewTextHandler(t.Output(), nil)).With("node", name)
 	}
 	return slog.New(slog.DiscardHandler)
 }
@@ -47,9 +47,9 @@ func start(t *testing.T, what string, f func(context.Context) error) {
 	})
 }
 
-func newCluster(t *testing.T, nodes int) *cluster {
+func newCluster(t *testing.T, nodes int) *local {
 	t.Helper()
-	c := &cluster{t: t, origin: newOrigin(t)}
+	c := &local{t: t, origin: newOrigin(t)}
 	scfg := supernode.DefaultConfig()
 	scfg.RegisterAddr, scfg.DownloadAddr, scfg.DataDir = "127.0.0.1:0", "127.0.0.1:0", t.TempDir()
 	scfg.DiskMinFree = 0
@@ -65,7 +65,7 @@ func newCluster(t *testing.T, nodes int) *cluster {
 }
 
 // join adds a dfdaemon.
-func (c *cluster) join() *dfdaemon.Server {
+func (c *local) join() *dfdaemon.Server {
 	c.t.Helper()
 	cfg := dfdaemon.Default()
 	cfg.Registry = c.origin.URL
@@ -82,7 +82,7 @@ func (c *cluster) join() *dfdaemon.Server {
 }
 
 // get opens a blob through a node's mirror.
-func (c *cluster) get(d *dfdaemon.Server, digest, rng string) (*http.Response, error) {
+func (c *local) get(d *dfdaemon.Server, digest, rng string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(c.t.Context(), http.MethodGet, "http://"+d.MirrorAddr()+"/v2/team/app/blobs/"+digest, nil)
 	if err != nil {
 		return nil, err
@@ -94,7 +94,7 @@ func (c *cluster) get(d *dfdaemon.Server, digest, rng string) (*http.Response, e
 }
 
 // pull reads a blob through a node's mirror and checks every byte of it.
-func (c *cluster) pull(d *dfdaemon.Server, digest string) error {
+func (c *local) pull(d *dfdaemon.Server, digest string) error {
 	resp, err := c.get(d, digest, "")
 	if err != nil {
 		return err
@@ -120,7 +120,7 @@ func check(r io.Reader, digest string) error {
 }
 
 // pullAll pulls on all nodes at once.
-func (c *cluster) pullAll(digests ...string) {
+func (c *local) pullAll(digests ...string) {
 	c.t.Helper()
 	var wg sync.WaitGroup
 	for i, d := range c.nodes {

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // origin is a registry that serves blobs and counts what it sends.
@@ -22,7 +24,7 @@ type origin struct {
 	blobs map[string]blob
 	gets  map[string]int   // by digest
 	sent  map[string]int64 // bytes by digest
-	rate  int64            // bytes a second of one answer; 0 is no limit
+	limit *rate.Limiter    // of all answers together, bytes a second; nil is no limit
 	down  bool             // every answer is 503
 }
 
@@ -78,7 +80,7 @@ func (o *origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, digest, _ := strings.Cut(r.URL.Path, "/blobs/")
 	o.mu.Lock()
 	b, ok := o.blobs[digest]
-	rate, down := o.rate, o.down
+	limit, down := o.limit, o.down
 	if ok && r.Method == http.MethodGet {
 		o.gets[digest]++
 	}
@@ -93,30 +95,36 @@ func (o *origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("Etag", `"`+digest+`"`)
-	c := &counting{ResponseWriter: w, o: o, digest: digest, rate: rate}
+	c := &counting{ResponseWriter: w, o: o, digest: digest, limit: limit, request: r}
 	http.ServeContent(c, r, "", time.Time{}, b.reader(0))
 }
+
+// throttle lets all answers together send n bytes a second.
+func (o *origin) throttle(n int) { o.set(func() { o.limit = rate.NewLimiter(rate.Limit(n), 16<<10) }) }
 
 // counting counts the bytes of a body and keeps to a rate.
 type counting struct {
 	http.ResponseWriter
-	o      *origin
-	digest string
-	rate   int64
+	o       *origin
+	digest  string
+	limit   *rate.Limiter
+	request *http.Request
 }
 
 func (c *counting) Write(p []byte) (total int, err error) {
 	for len(p) > 0 && err == nil {
 		part := p
-		if c.rate > 0 {
-			part = p[:min(int64(len(p)), max(1, c.rate/50))]
+		if c.limit != nil {
+			part = p[:min(len(p), c.limit.Burst())]
+			if err := c.limit.WaitN(c.request.Context(), len(part)); err != nil {
+				return total, err
+			}
 		}
 		var n int
 		n, err = c.ResponseWriter.Write(part)
 		c.o.set(func() { c.o.sent[c.digest] += int64(n) })
-		if c.rate > 0 {
+		if c.limit != nil {
 			_ = http.NewResponseController(c.ResponseWriter).Flush()
-			time.Sleep(time.Duration(n) * time.Second / time.Duration(c.rate)) // the rate is what is simulated
 		}
 		p, total = p[n:], total+n
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/dragonfly-kube/dragonfly/components/dfdaemon"
 )
 
-func (c *cluster) status(d *dfdaemon.Server) api.DaemonStatus {
+func (c *local) status(d *dfdaemon.Server) api.DaemonStatus {
 	c.t.Helper()
 	resp, err := http.Get("http://" + d.AdminAddr() + api.PathStatus)
 	if err != nil {
@@ -63,9 +63,4 @@ func TestSmallBlobsLeaveTheOriginOnce(t *testing.T) {
 			t.Errorf("%s: %d GETs and %d bytes left the origin, want one GET and %d bytes", d, gets, sent, 50<<10)
 		}
 	}
-}
-
-func TestOneNode(t *testing.T) {
-	c := newCluster(t, 1)
-	c.pullAll(c.origin.add(1, 2<<20))
 }
