@@ -3,15 +3,18 @@ package dfget
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -310,6 +313,79 @@ func fileServer(t *testing.T, body []byte, password string) *httptest.Server {
 	}))
 	t.Cleanup(s.Close)
 	return s
+}
+
+// stopper cancels when a text is written to it.
+type stopper struct {
+	text   string
+	cancel func()
+}
+
+func (s stopper) Write(b []byte) (int, error) {
+	if strings.Contains(string(b), s.text) {
+		s.cancel()
+	}
+	return len(b), nil
+}
+
+func TestARealDownloadGoesOnAfterAnInterruption(t *testing.T) {
+	t.Parallel()
+	body := make([]byte, 10<<20)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(body)
+	var healthy atomic.Bool
+	var served atomic.Int64
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Etag", `"v1"`)
+		out := &partly{ResponseWriter: w, left: 5 << 20, served: &served}
+		if healthy.Load() {
+			out.left = len(body)
+		}
+		http.ServeContent(out, r, "f", time.Time{}, bytes.NewReader(body))
+		if !healthy.Load() {
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+		}
+	}))
+	defer s.Close()
+	c := Default()
+	c.URL, c.Socket, c.Output, c.Lines = s.URL+"/f", "", filepath.Join(t.TempDir(), "f"), true
+	c.Digests = []string{fmt.Sprintf("sha256:%x", sha256.Sum256(body))}
+
+	ctx, cancel := context.WithCancel(t.Context())
+	err := Run(ctx, c, Streams{Err: stopper{"20 %", cancel}}, quiet)
+	if e, ok := errors.AsType[*Error](err); !ok || e.Code != ExitInterrupted || !strings.Contains(err.Error(), "goes on from here") {
+		t.Fatalf("interrupted: got %v, want exit code %d", err, ExitInterrupted)
+	}
+	healthy.Store(true)
+	served.Store(0)
+	var talk bytes.Buffer
+	if err := Run(t.Context(), c, Streams{Err: &talk}, quiet); err != nil {
+		t.Fatal(err)
+	}
+	wantFile(t, c.Output, string(body))
+	if n := served.Load(); n > 8<<20 {
+		t.Errorf("the second call read %d bytes of the origin, want at most the 8 MiB that the first had not", n)
+	}
+	if !strings.Contains(talk.String(), "MiB on\n") {
+		t.Errorf("the second call said %q", talk.String())
+	}
+}
+
+// partly sends the first bytes only, and swallows the rest.
+type partly struct {
+	http.ResponseWriter
+	left   int
+	served *atomic.Int64
+}
+
+func (h *partly) Write(b []byte) (int, error) {
+	n, err := h.ResponseWriter.Write(b[:min(len(b), h.left)])
+	h.left -= n
+	h.served.Add(int64(n))
+	if err != nil {
+		return n, err
+	}
+	return len(b), nil
 }
 
 func TestRunWithoutDaemonAndSupernode(t *testing.T) {

@@ -21,6 +21,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/dragonfly-kube/dragonfly/components/api"
+	"github.com/dragonfly-kube/dragonfly/dfctl/cli"
 )
 
 // Config says whom to ask, and how long to wait.
@@ -34,9 +35,6 @@ type Config struct {
 	// Timeout bounds each question.
 	Timeout time.Duration
 }
-
-// Options are the names of the flags.
-var Options = []string{"socket", "admin-addr", "supernode", "tls-ca", "timeout"}
 
 // Flags defines the options.
 func (c *Config) Flags(f *pflag.FlagSet) {
@@ -82,8 +80,19 @@ type Client struct {
 	roots *x509.CertPool // nil for plain HTTP
 }
 
-// New reads the CA file.
-func New(cfg Config) (*Client, error) {
+// Client completes the configuration, whose flags have been parsed, from the environment, and makes a Client of it.
+func (c *Config) Client(flags *pflag.FlagSet, environ []string) (*Client, error) {
+	if err := cli.FromEnviron(flags, environ, "socket", "admin-addr", "supernode", "tls-ca", "timeout"); err != nil {
+		return nil, err
+	}
+	client, err := newClient(*c)
+	if err != nil {
+		return nil, cli.Usagef("%w", err)
+	}
+	return client, nil
+}
+
+func newClient(cfg Config) (*Client, error) {
 	c := &Client{cfg: cfg}
 	if cfg.CA == "" {
 		return c, nil

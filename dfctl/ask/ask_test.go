@@ -66,7 +66,7 @@ func ask(t *testing.T, cfg Config) Answer {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = 5 * time.Second
 	}
-	c, err := New(cfg)
+	c, err := newClient(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +142,7 @@ func TestBadCA(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range []string{empty, empty + "x"} {
-		if _, err := New(Config{CA: path}); err == nil || !strings.Contains(err.Error(), "CA") {
+		if _, err := newClient(Config{CA: path}); err == nil || !strings.Contains(err.Error(), "CA") {
 			t.Errorf("New: got %v, want an error", err)
 		}
 	}

@@ -28,12 +28,9 @@ func NewCommand(streams cli.Streams) *cobra.Command {
 			"The exit code is 0 when all that was asked is well, 3 when nothing answers, and 4 when some of it does not answer.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := cli.FromEnviron(cmd.Flags(), os.Environ(), ask.Options...); err != nil {
-				return err
-			}
-			client, err := ask.New(cfg)
+			client, err := cfg.Client(cmd.Flags(), os.Environ())
 			if err != nil {
-				return cli.Usagef("%w", err)
+				return err
 			}
 			a := client.Ask(cmd.Context())
 			if err := output.Write(streams.Out, a, text(time.Now())); err != nil {

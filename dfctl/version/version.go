@@ -36,12 +36,9 @@ func NewCommand(streams cli.Streams) *cobra.Command {
 		Short: "Show the versions of dfctl, and of the dfdaemon and the supernodes that answer",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := cli.FromEnviron(cmd.Flags(), os.Environ(), ask.Options...); err != nil {
-				return err
-			}
-			client, err := ask.New(cfg)
+			client, err := cfg.Client(cmd.Flags(), os.Environ())
 			if err != nil {
-				return cli.Usagef("%w", err)
+				return err
 			}
 			a := Answer{Client: version.Get(), Supernodes: []ask.Supernode{}}
 			if !clientOnly {
