@@ -26,8 +26,12 @@ import (
 // instantSeed has everything at once: three pieces.
 type instantSeed struct{}
 
-func (instantSeed) Open(string) seed.Holding              { return seed.Holding{} }
-func (instantSeed) Close(string)                          {}
+func (instantSeed) Open(string) seed.Holding { return seed.Holding{} }
+func (instantSeed) Close(string)             {}
+func (instantSeed) Discard(string)           {}
+func (instantSeed) Check(context.Context, seed.Request, api.Meta) error {
+	return nil
+}
 func (instantSeed) Content(string, int64) ([]byte, error) { return nil, nil }
 func (instantSeed) Fetch(_ context.Context, job seed.Job, p seed.Progress) error {
 	if job.Meta != nil {

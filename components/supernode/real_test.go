@@ -18,6 +18,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -69,6 +70,47 @@ func TestPiecesLeaveTheSeedWhileTheOriginStillSends(t *testing.T) {
 	}
 	if !bytes.Equal(got, blob) {
 		t.Error("the bytes picked are not the blob")
+	}
+}
+
+func TestAFileThatChangedAtTheOriginIsFetchedAnew(t *testing.T) {
+	t.Parallel()
+	var now atomic.Pointer[[]byte]
+	var full atomic.Int32
+	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b := *now.Load()
+		w.Header().Set("Etag", `"`+idOf(b)+`"`)
+		if r.Header.Get("Range") != "bytes=0-0" {
+			full.Add(1)
+		}
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(b))
+	}))
+	t.Cleanup(origin.Close)
+	s := start(t, func(c *Config) { c.Swarm.Recheck = 1 })
+	id := idOf([]byte("the URL"))
+	old, changed := content(200<<10), content(201<<10)
+	for i, step := range []struct {
+		blob    []byte
+		fetches int32
+	}{{old, 1}, {old, 1}, {changed, 2}, {changed, 2}} {
+		now.Store(&step.blob)
+		peer := "p" + strconv.Itoa(i)
+		var u api.Update
+		call(t, http.MethodPost, base(s)+api.RegisterPath(id), registration(peer, origin.URL, ""), &u)
+		u = follow(t, s, id, peer, u, complete)
+		if u.Meta.Length != int64(len(step.blob)) || len(u.Pieces) != 4 {
+			t.Errorf("step %d: heard of %d bytes in %d pieces, want %d", i, u.Meta.Length, len(u.Pieces), len(step.blob))
+		}
+		if n := full.Load(); n != step.fetches {
+			t.Errorf("step %d: the content was fetched %d times, want %d", i, n, step.fetches)
+		}
+		call(t, http.MethodPost, base(s)+api.ReportsPath(id, peer), api.Report{Complete: true, Left: true}, nil)
+		for { // the stream that follow closed has to be gone
+			if info, err := s.swarm.Task(id); err != nil || info.Streams == 0 {
+				break
+			}
+			runtime.Gosched()
+		}
 	}
 }
 

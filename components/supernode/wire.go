@@ -41,6 +41,41 @@ func (o originReader) Fetch(ctx context.Context, req seed.Request, need []seed.R
 	return err
 }
 
+// Probe implements seed.Origin. It asks for one byte on conditions, since not every file server knows HEAD.
+func (o originReader) Probe(ctx context.Context, req seed.Request, etag, modified string) (seed.Info, bool, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, req.URL, nil)
+	if err != nil {
+		return seed.Info{}, false, errors.New("probe the origin: its URL can't be read") // which may hold a secret
+	}
+	if req.Header != nil {
+		r.Header = req.Header.Clone()
+	}
+	r.Header.Set("Range", "bytes=0-0")
+	if etag != "" {
+		r.Header.Set("If-None-Match", etag)
+	} else {
+		r.Header.Set("If-Modified-Since", modified)
+	}
+	resp, err := o.client.Do(ctx, r)
+	if err != nil {
+		return seed.Info{}, false, fmt.Errorf("probe the origin: %w", err)
+	}
+	defer resp.Body.Close()
+	info := seed.Info{Length: -1, Header: resp.Header}
+	switch {
+	case resp.StatusCode == http.StatusNotModified:
+		return info, true, nil
+	case resp.StatusCode == http.StatusOK:
+		info.Length = resp.ContentLength
+		return info, false, nil
+	case resp.StatusCode == http.StatusPartialContent, resp.StatusCode == http.StatusRequestedRangeNotSatisfiable: // the latter for no bytes at all
+		return info, false, nil
+	case refusal(resp.StatusCode):
+		return info, false, &seed.Refused{Status: resp.StatusCode}
+	}
+	return info, false, fmt.Errorf("probe the origin: it answered %d", resp.StatusCode)
+}
+
 // refusal tells answers about this request from those about the origin's state.
 func refusal(code int) bool {
 	return code >= 400 && code < 500 && code != http.StatusTooManyRequests && code != http.StatusRequestTimeout

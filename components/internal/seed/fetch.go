@@ -32,7 +32,7 @@ func (s *Seed) Fetch(ctx context.Context, job Job, progress Progress) error {
 	start := time.Now()
 	err := s.fetch(ctx, job, progress)
 	if errors.Is(err, ErrInvalid) {
-		s.discard(job.Task)
+		s.Discard(job.Task)
 	}
 	s.metrics.fetches.WithLabelValues(outcome(err)).Inc()
 	log := s.Log.With("task", job.Task, "took", time.Since(start).Round(time.Millisecond))

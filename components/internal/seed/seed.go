@@ -69,6 +69,8 @@ type PartWriter interface {
 type Origin interface {
 	// Fetch writes the bytes of need to sink, or all when need is nil. Where the origin refuses it returns a *Refused.
 	Fetch(ctx context.Context, req Request, need []Range, sink Sink) error
+	// Probe tells what the content is now, or unchanged when it still has the ETag or, where that is empty, the date of modification.
+	Probe(ctx context.Context, req Request, etag, modified string) (info Info, unchanged bool, err error)
 }
 
 // Job is one order to the seed.
@@ -185,14 +187,6 @@ func (s *Seed) pin(id string, t store.Task) store.Task {
 	}
 	s.open[id] = t
 	return t
-}
-
-// discard forgets a task whose content turned out wrong.
-func (s *Seed) discard(id string) {
-	s.Close(id)
-	if err := s.Store.Remove(id); err != nil {
-		s.Log.Warn("removing invalid content failed", "task", id, "err", err)
-	}
 }
 
 func holding(t store.Task) Holding {

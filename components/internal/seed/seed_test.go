@@ -91,6 +91,16 @@ func (o *fakeOrigin) Fetch(_ context.Context, _ Request, need []Range, sink Sink
 	return nil
 }
 
+func (o *fakeOrigin) Probe(_ context.Context, _ Request, etag, modified string) (Info, bool, error) {
+	switch {
+	case o.err != nil:
+		return Info{}, false, o.err
+	case etag != "" && etag == o.header.Get("Etag"), etag == "" && modified == o.header.Get("Last-Modified"):
+		return Info{}, true, nil
+	}
+	return Info{Length: int64(len(o.content)), Header: o.header}, false, nil
+}
+
 var errCut = errors.New("connection lost")
 
 func (o *fakeOrigin) part(r Range, sink Sink) error {
@@ -398,6 +408,10 @@ func TestAFetchEndsWithItsContext(t *testing.T) {
 // blockingOrigin cancels the fetch when it has begun, and waits for that.
 type blockingOrigin struct{ cancel func() }
 
+func (blockingOrigin) Probe(context.Context, Request, string, string) (Info, bool, error) {
+	return Info{}, false, errCut
+}
+
 func (o blockingOrigin) Fetch(ctx context.Context, _ Request, _ []Range, sink Sink) error {
 	if err := sink.Start(Info{Length: 10}); err != nil {
 		return err
@@ -418,5 +432,31 @@ func TestAnUnknownDigestAlgorithmIsAnError(t *testing.T) {
 	}
 	if len(o.asked) > 0 {
 		t.Errorf("the origin was asked %d times", len(o.asked))
+	}
+}
+
+func TestCheckTellsWhetherContentIsStillTheSame(t *testing.T) {
+	t.Parallel()
+	header := func(name, value string) http.Header { return http.Header{name: {value}} }
+	for _, tc := range []struct {
+		name   string
+		meta   api.Meta
+		origin *fakeOrigin
+		want   error
+	}{
+		{"the ETag is the same", api.Meta{Length: 3, Header: map[string]string{"Etag": "a"}}, &fakeOrigin{header: header("Etag", "a")}, nil},
+		{"the ETag is another", api.Meta{Length: 3, Header: map[string]string{"Etag": "a"}}, &fakeOrigin{header: header("Etag", "b")}, ErrInvalid},
+		{"the ETag is gone", api.Meta{Length: 3, Header: map[string]string{"Etag": "a"}}, &fakeOrigin{}, ErrInvalid},
+		{"the date is the same", api.Meta{Length: 3, Header: map[string]string{"Last-Modified": "x"}}, &fakeOrigin{header: header("Last-Modified", "x")}, nil},
+		{"the date is another", api.Meta{Length: 3, Header: map[string]string{"Last-Modified": "x"}}, &fakeOrigin{header: header("Last-Modified", "y")}, ErrInvalid},
+		{"the length is another", api.Meta{Length: 4, Header: map[string]string{"Etag": "a"}}, &fakeOrigin{header: header("Etag", "b")}, ErrInvalid},
+		{"nothing to compare", api.Meta{Length: 3}, &fakeOrigin{}, ErrInvalid},
+		{"the origin is gone", api.Meta{Length: 3, Header: map[string]string{"Etag": "a"}}, &fakeOrigin{err: errCut}, errCut},
+	} {
+		tc.origin.content = content(3)
+		s, _ := newSeed(tc.origin)
+		if err := s.Check(t.Context(), Request{}, tc.meta); !errors.Is(err, tc.want) {
+			t.Errorf("%s: %v, want %v", tc.name, err, tc.want)
+		}
 	}
 }

@@ -195,6 +195,8 @@ func manifest(api.Host) (api.TaskManifest, error) {
 	return api.TaskManifest{Meta: taskMeta(), Pieces: allPieces()}, nil
 }
 
+func whole(_ context.Context, h api.Host) (api.TaskManifest, error) { return manifest(h) }
+
 func TestAHostThatHoldsTheTaskIsAskedBeforeTheOrigin(t *testing.T) {
 	t.Parallel()
 	short := func(api.Host) (api.TaskManifest, error) {
@@ -243,7 +245,7 @@ func TestTheOriginIsReadWhenTheOnlyHolderDies(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		w := newWorld(t, bring)
-		w.manifests.answer = func(_ context.Context, h api.Host) (api.TaskManifest, error) { return manifest(h) }
+		w.manifests.answer = whole
 		w.beat(beat("h1", 1, taskID))
 		l := w.join(request("p1"))
 		after(14 * time.Second)

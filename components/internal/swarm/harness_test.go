@@ -64,6 +64,8 @@ type fakeSeed struct {
 	opened  int
 	closed  int
 	fetch   func(ctx context.Context, n int, job seed.Job, p seed.Progress) error
+	check   func() error
+	checks  int
 }
 
 func (f *fakeSeed) Open(id string) seed.Holding {
@@ -77,6 +79,19 @@ func (f *fakeSeed) Close(string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.closed++
+}
+
+func (f *fakeSeed) Check(context.Context, seed.Request, api.Meta) error {
+	f.mu.Lock()
+	f.checks++
+	f.mu.Unlock()
+	return f.check()
+}
+
+func (f *fakeSeed) Discard(id string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.holding, id)
 }
 
 func (f *fakeSeed) Content(string, int64) ([]byte, error) { return f.content, nil }

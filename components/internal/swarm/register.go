@@ -19,6 +19,13 @@ func (s *Swarm) Register(ctx context.Context, id string, req *api.RegisterReques
 		return api.Update{}, err
 	}
 	s.metrics.registrations.Inc()
+	if t.failed == nil && t.stale() {
+		t.retire()
+		t.mu.Unlock()
+		if t, err = s.enter(id); err != nil {
+			return api.Update{}, err
+		}
+	}
 	if t.failed != nil {
 		defer t.mu.Unlock()
 		return api.Update{Failed: t.failed}, nil
@@ -44,15 +51,18 @@ func (t *task) admit(req *api.RegisterRequest, seedAddr string) (*peer, error) {
 	}
 	t.active = time.Now()
 	first := t.joined == 0
+	kept := first && t.meta.PieceSize > 0
 	p, err := t.member(req, seedAddr)
 	if err != nil {
 		return nil, err
 	}
-	if req.Meta != nil && t.s.trusts(t.id) {
-		t.adopt(p, req)
-	}
 	if !p.private {
-		t.join(p, &req.Origin)
+		if a := t.join(p, &req.Origin); kept && t.digest == "" && a != nil {
+			t.check(a)
+		}
+	}
+	if req.Meta != nil && !t.checking && t.s.trusts(t.id) {
+		t.adopt(p, req)
 	}
 	t.wait(p)
 	if first && p.have != nil && t.lacks() {
@@ -87,21 +97,22 @@ func (t *task) member(req *api.RegisterRequest, seedAddr string) (*peer, error) 
 	return p, nil
 }
 
-// join gives the peer its way to the origin, or the failure that this way had a moment ago.
-func (t *task) join(p *peer, o *api.Origin) {
+// join gives the peer its way to the origin, or the failure that this way had a moment ago. It returns the way, nil when there are too
+// many.
+func (t *task) join(p *peer, o *api.Origin) *access {
 	a := t.accessOf(o)
 	if a == nil {
-		return
+		return nil
 	}
 	p.access = a.key
-	if a.refused == nil {
-		return
-	}
-	if time.Now().Before(a.until) && !t.served() {
+	switch {
+	case a.refused == nil:
+	case time.Now().Before(a.until) && !t.served():
 		t.dismiss(p, a.refused)
-		return
+	default:
+		a.refused, a.tried = nil, false
 	}
-	a.refused, a.tried = nil, false
+	return a
 }
 
 // served reports whether somebody brings what is missing, or nothing is.
@@ -152,7 +163,7 @@ func (t *task) firstAnswer(ctx context.Context, p *peer) (api.Update, error) {
 	for wait := true; ; {
 		t.mu.Lock()
 		ready := t.failed != nil || p.failed != nil || p.source || t.gone ||
-			t.meta.PieceSize > 0 && (!t.tiny() || t.proven || !t.fetching)
+			t.meta.PieceSize > 0 && !t.checking && (!t.tiny() || t.proven || !t.fetching)
 		changed := t.changed
 		if ready || !wait {
 			u := t.news(p, &c)

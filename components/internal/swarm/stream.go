@@ -22,7 +22,8 @@ const (
 
 // cursor is how far one listener has heard.
 type cursor struct {
-	seq           int // pieces
+	seq           int  // pieces
+	meta          bool // was told
 	metaVersion   int
 	parents       int // version + 1
 	source        bool
@@ -186,16 +187,12 @@ func (t *task) news(p *peer, c *cursor) (u api.Update) {
 	if u.Failed != nil {
 		return u
 	}
-	if c.metaVersion != t.metaVersion || c.parents == 0 {
-		c.metaVersion = t.metaVersion
-		meta := t.meta
-		u.Meta = &meta
+	switch {
+	case !t.checking:
+		t.contentNews(p, c, &u)
+	case !c.meta && c.parents == 0:
+		u.Meta = &api.Meta{Length: -1} // the first answer always tells what is known
 	}
-	if end := min(len(t.log), c.seq+maxPieces); end > c.seq {
-		u.Pieces = t.log[c.seq:end:end]
-		c.seq = end
-	}
-	u.Seq = c.seq
 	if c.parents != p.parentsVersion+1 && !p.complete {
 		c.parents = p.parentsVersion + 1
 		u.Parents = t.parents(p)
@@ -204,17 +201,31 @@ func (t *task) news(p *peer, c *cursor) (u api.Update) {
 		u.Source = true
 	}
 	c.source = p.source
-	if t.told() && c.seq == len(t.log) && !c.complete {
-		c.complete, u.Complete = true, true
-	}
 	if now := time.Now(); now.After(c.ticketExpires.Add(-t.s.cfg.TicketLife / 2)) {
 		u.Ticket, c.ticketExpires = t.s.deps.Keys.Ticket(t.id, t.s.cfg.TicketLife)
 		if u.Ticket == "" {
 			c.ticketExpires = now.Add(t.s.cfg.TicketLife)
 		}
 	}
-	c.wantContent = t.tiny() && t.proven && !c.content && !p.complete
 	return u
+}
+
+// contentNews collects what is new of the content.
+func (t *task) contentNews(p *peer, c *cursor, u *api.Update) {
+	if c.metaVersion != t.metaVersion || !c.meta {
+		c.metaVersion, c.meta = t.metaVersion, true
+		meta := t.meta
+		u.Meta = &meta
+	}
+	if end := min(len(t.log), c.seq+maxPieces); end > c.seq {
+		u.Pieces = t.log[c.seq:end:end]
+		c.seq = end
+	}
+	u.Seq = c.seq
+	if t.told() && c.seq == len(t.log) && !c.complete {
+		c.complete, u.Complete = true, true
+	}
+	c.wantContent = t.tiny() && t.proven && !c.content && !p.complete
 }
 
 // complete reads the content of a tiny task into the update, without the lock.

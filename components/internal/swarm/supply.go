@@ -161,6 +161,7 @@ func (t *task) fetch() bool {
 		defer t.mu.Unlock()
 		t.busy, t.fetching = false, false
 		t.active = time.Now()
+		t.checked = t.active
 		t.fetched(a, err, t.atSeed.Count() > before)
 		t.notify()
 	})
@@ -327,9 +328,13 @@ func (t *task) askHolders() bool {
 		return false
 	}
 	t.busy = true
+	var way *seed.Request
+	if t.digest == "" && len(t.accesses) > 0 {
+		way = &t.accesses[0].request
+	}
 	return t.s.run(func() {
 		for _, h := range list {
-			if t.ask(h, length) {
+			if t.ask(h, length, way) {
 				return
 			}
 			t.s.hosts.forget(h.ID, t.id)
@@ -341,13 +346,17 @@ func (t *task) askHolders() bool {
 	})
 }
 
-func (t *task) ask(h api.Host, length int64) bool {
+// ask takes the manifest of a host. way, if not nil, is how to ask the origin whether it is of the content that is there now.
+func (t *task) ask(h api.Host, length int64, way *seed.Request) bool {
 	ctx, cancel := context.WithTimeout(t.s.ctx, t.s.cfg.ManifestTimeout)
 	defer cancel()
 	ticket, _ := t.s.deps.Keys.Ticket(t.id, t.s.cfg.TicketLife)
 	m, err := t.s.deps.Manifests.Manifest(ctx, h, t.id, ticket)
+	if err == nil && way != nil {
+		err = outdated(t.s.stillTrue(*way, m.Meta))
+	}
 	if err != nil {
-		t.s.deps.Log.Info("host gives no manifest", "host", h.ID, "task", t.id, "err", err)
+		t.s.deps.Log.Info("host gives no manifest, or an old one", "host", h.ID, "task", t.id, "err", err)
 		return false
 	}
 	t.mu.Lock()

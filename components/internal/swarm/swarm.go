@@ -54,6 +54,9 @@ type Config struct {
 	SourceStall time.Duration
 	// ManifestTimeout bounds asking one host for its digests. Default 1 s.
 	ManifestTimeout time.Duration
+	// CheckTimeout bounds asking an origin whether content changed that no digest names, and Recheck is how long its answer holds.
+	// Defaults 2 s and 10 s.
+	CheckTimeout, Recheck time.Duration
 	// TicketLife is the life of a ticket. Default 10 min; a stream renews it at half of that.
 	TicketLife time.Duration
 	// MaxTasks, MaxPeers (of a task) and MaxHosts bound the memory. Defaults 20,000 each.
@@ -69,6 +72,8 @@ func (c *Config) setDefaults() {
 		&c.FailureMemory:   time.Second,
 		&c.SourceStall:     10 * time.Second,
 		&c.ManifestTimeout: time.Second,
+		&c.CheckTimeout:    2 * time.Second,
+		&c.Recheck:         10 * time.Second,
 		&c.TicketLife:      10 * time.Minute,
 	} {
 		if *v == 0 {
@@ -90,8 +95,12 @@ type Seed interface {
 	Fetch(ctx context.Context, job seed.Job, progress seed.Progress) error
 	// Content is the content of a complete task of at most limit bytes, else nil.
 	Content(task string, limit int64) ([]byte, error)
+	// Check asks whether content that no digest names is still what it was; see seed.Seed.Check.
+	Check(ctx context.Context, req seed.Request, meta api.Meta) error
 	// Close ends Open and Fetch.
 	Close(task string)
+	// Discard forgets a task, also in the store.
+	Discard(task string)
 }
 
 // Manifests asks a host for the digests of a task that it holds.

@@ -35,6 +35,9 @@ type task struct {
 	metaVersion int
 	log         []api.Piece // in the order they became known; append-only, so that slices of it may be read without lock
 	position    []int32     // of a piece in log, counted from one; 0 while unknown
+	// checking is true while the origin is asked whether what the store has is still right; checked is when it was asked last.
+	checking bool
+	checked  time.Time
 	// adopted is true when some digest came from peers and the seed has not proven the whole.
 	adopted bool
 
