@@ -53,8 +53,10 @@ type get struct {
 	show   progress
 	rate   *rate.Limiter // nil for none
 	length int64         // of the content, -1 while unknown
-	before api.Shares    // received through sources that are gone
-	shares func() api.Shares
+
+	written int64             // bytes, by this run
+	before  api.Shares        // received through sources that are gone
+	shares  func() api.Shares // received so far
 }
 
 func (g *get) run(ctx context.Context) error {
@@ -71,12 +73,11 @@ func (g *get) run(ctx context.Context) error {
 	if g.out, err = openOutput(g.cfg, g.streams.Out, want); err != nil {
 		return explain(ctx, err, g.cfg, false)
 	}
-	had := g.out.Offset()
 	err = g.tryAll(ctx)
 	if err != nil {
 		return explain(ctx, err, g.cfg, g.out.Close(keeps(ctx, err)))
 	}
-	fmt.Fprintln(g.streams.Err, summary(g.cfg, g.out.Offset()-had, time.Since(started), g.total()))
+	fmt.Fprintln(g.streams.Err, summary(g.cfg, g.written, time.Since(started), g.before))
 	return nil
 }
 
@@ -175,8 +176,6 @@ func (g *get) fetch(ctx context.Context, f localapi.Fetcher) (again bool, err er
 	return false, g.out.Commit(g.length)
 }
 
-func (g *get) total() api.Shares { return g.before }
-
 func add(a, b api.Shares) api.Shares {
 	return api.Shares{FromSeed: a.FromSeed + b.FromSeed, FromPeers: a.FromPeers + b.FromPeers, FromOrigin: a.FromOrigin + b.FromOrigin}
 }
@@ -205,6 +204,7 @@ func (s *sink) Write(b []byte) (total int, err error) {
 		}
 		n, err := s.g.out.Write(part)
 		total += n
+		s.g.written += int64(n)
 		if err != nil {
 			return total, err
 		}

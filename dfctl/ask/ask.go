@@ -239,7 +239,7 @@ func dialer(network, addr string) func(context.Context, string, string) (net.Con
 }
 
 // maxAnswer bounds an answer, in bytes.
-const maxAnswer = 4 << 20
+const maxAnswer = 1 << 20
 
 // get asks one question; out takes the JSON of the answer unless it is nil.
 func (c *Client) get(ctx context.Context, transport *http.Transport, url string, out any) error {
