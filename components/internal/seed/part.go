@@ -102,7 +102,7 @@ func (p *part) abort() {
 func (p *part) CloseWithError(cause error) error {
 	if cause != nil || p.task.Layout().Known() {
 		p.abort()
-		return nil // the origin knows its own error
+		return cause
 	}
 	if err := p.f.end(p.task, p.pos); err != nil {
 		p.abort()
