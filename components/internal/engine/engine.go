@@ -90,8 +90,17 @@ func New(cfg Config, log *slog.Logger, reg prometheus.Registerer) (e *Engine, er
 	if e.Host, err = describeHost(cfg, e.listener.Addr()); err != nil {
 		return nil, err
 	}
+	cfg.Transfer.Host = e.Host
+	if cfg.DownloadRate > 0 {
+		cfg.Transfer.Limiter = rate.NewLimiter(rate.Limit(cfg.DownloadRate), int(max(cfg.DownloadRate, 64<<10)))
+	}
+	e.Transfers = transfer.New(cfg.Transfer, transfer.Deps{
+		Store: e.Store, Supernodes: supernodes{e.Super}, Origin: e.Origin, Ticket: ticketMaker(cfg.Keys), Log: log, Registerer: reg,
+	})
 	cfg.Upload.Rate = cfg.UploadRate
-	e.Upload = upload.New(cfg.Upload, upload.Deps{Store: e.Store, Tickets: tickets(cfg.Keys), Log: log, Registerer: reg})
+	e.Upload = upload.New(cfg.Upload, upload.Deps{
+		Store: e.Store, Pending: e.Transfers, Tickets: tickets(cfg.Keys), Log: log, Registerer: reg,
+	})
 	e.server = &http.Server{
 		Handler:           e.Upload,
 		ConnContext:       upload.TuneConn,
@@ -100,13 +109,6 @@ func New(cfg Config, log *slog.Logger, reg prometheus.Registerer) (e *Engine, er
 		MaxHeaderBytes:    16 << 10,         // ours are below 1 KiB
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
-	cfg.Transfer.Host = e.Host
-	if cfg.DownloadRate > 0 {
-		cfg.Transfer.Limiter = rate.NewLimiter(rate.Limit(cfg.DownloadRate), int(max(cfg.DownloadRate, 64<<10)))
-	}
-	e.Transfers = transfer.New(cfg.Transfer, transfer.Deps{
-		Store: e.Store, Supernodes: supernodes{e.Super}, Origin: e.Origin, Ticket: ticketMaker(cfg.Keys), Log: log, Registerer: reg,
-	})
 	return e, nil
 }
 

@@ -19,12 +19,17 @@ func (d *download) climb(now time.Time) {
 		// Nobody is left to tell of pieces, and nobody near holds one that we lack.
 		d.goToOrigin("no_supernode")
 	case d.idle < d.m.cfg.Stall:
+	case d.session != nil && d.isTiny() && d.idle < tinyPatience:
+		// The supernode lives and sends it whole. Where many such are on their way at once, going to the origin would double the load.
 	case d.session != nil && d.waitsForSupernode() && now.Sub(d.told) < d.m.cfg.Patience:
 		// The supernode lives and reads the origin for all. A stampede of its peers would not make the origin faster.
 	default:
 		d.goToOrigin("stalled")
 	}
 }
+
+// tinyPatience is how long content of one piece is awaited from a swarm whose supernode lives.
+const tinyPatience = 6 * time.Second
 
 // hopeful reports whether some missing piece can still come from a parent.
 func (d *download) hopeful() bool {

@@ -48,9 +48,15 @@ const wholeWait = time.Second
 
 // comesWhole reports whether the content is one piece or less, which the supernode sends inside an update: a mesh for it would cost more
 // than it brings.
-func (d *download) comesWhole() bool {
+func (d *download) comesWhole() bool { return d.isTiny() && d.session != nil && d.idle < wholeWait }
+
+// isTiny reports whether the content is known to be one piece or less.
+func (d *download) isTiny() bool {
+	if d.task == nil {
+		return false
+	}
 	l := d.task.Layout()
-	return l.Known() && l.Length <= piece.MinSize && d.session != nil && d.idle < wholeWait
+	return l.Known() && l.Length <= piece.MinSize
 }
 
 func sameParent(a, b api.Parent) bool {

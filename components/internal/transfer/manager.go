@@ -83,6 +83,22 @@ func (m *Manager) Known(id string) (api.Meta, bool) {
 	return t.Meta(), true
 }
 
+// Await waits until the download of a task has something in the store, or has failed, or ctx ends. It returns at once when there is no
+// such download.
+func (m *Manager) Await(ctx context.Context, id string) {
+	m.mu.Lock()
+	d := m.tasks[id]
+	m.mu.Unlock()
+	if d == nil {
+		return
+	}
+	select {
+	case <-d.opened:
+	case <-d.failed:
+	case <-ctx.Done():
+	}
+}
+
 // MarkPublic notes that the origin served a task to a request without credentials.
 func (m *Manager) MarkPublic(id string) error {
 	t, err := m.deps.Store.Get(id)

@@ -1,8 +1,10 @@
 package upload
 
 import (
+	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/dragonfly-kube/dragonfly/components/api"
 	"github.com/dragonfly-kube/dragonfly/components/internal/store"
@@ -42,4 +44,21 @@ func (s *Server) guard(next handler) http.HandlerFunc {
 func (s *Server) refuse(w http.ResponseWriter, status int, reason, text string) {
 	s.metrics.refused.WithLabelValues(reason).Inc()
 	http.Error(w, text, status)
+}
+
+// awaitTime is how long a child may wait for a task that this host has begun to download and knows nothing of
+// yet; less than its patience with a silent stream.
+const awaitTime = 1500 * time.Millisecond
+
+// awaiting lets children that were told of us at once, as we registered, wait for the task instead of coming again and again.
+func (s *Server) awaiting(next http.HandlerFunc) http.HandlerFunc {
+	if s.deps.Pending == nil {
+		return next
+	}
+	return func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), awaitTime)
+		s.deps.Pending.Await(ctx, r.PathValue("task"))
+		cancel()
+		next(w, r)
+	}
 }

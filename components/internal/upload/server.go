@@ -73,10 +73,17 @@ type Picker interface {
 	Return(task string, off, n int64)
 }
 
-// Deps are what a Server works with. Picker is nil on peers, Tickets may be nil where no secret is set.
+// Pending knows of tasks that are about to be in the store.
+type Pending interface {
+	// Await waits until a task that this host has begun to download is in the store, or ctx ends; at once for any other.
+	Await(ctx context.Context, task string)
+}
+
+// Deps are what a Server works with. Picker is nil on peers, Tickets may be nil where no secret is set, Pending where nothing pends.
 type Deps struct {
 	Store      store.Store
 	Picker     Picker
+	Pending    Pending
 	Tickets    Tickets
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
@@ -110,7 +117,7 @@ func New(cfg Config, deps Deps) *Server {
 		s.limiter = rate.NewLimiter(rate.Limit(cfg.Rate), int(min(cfg.Rate, chunk)))
 	}
 	s.mux.HandleFunc("GET /download/{prefix}/{task}", s.guard(s.serveContent))
-	s.mux.HandleFunc("GET /download/{prefix}/{task}/pieces", s.guard(s.serveNews))
+	s.mux.HandleFunc("GET /download/{prefix}/{task}/pieces", s.awaiting(s.guard(s.serveNews)))
 	s.mux.HandleFunc("GET /download/{prefix}/{task}/manifest", s.guard(s.serveManifest))
 	return s
 }
