@@ -27,7 +27,7 @@ func (p *Plan) End(id uint64, how Outcome, bytes int64, now time.Time) {
 	delete(p.requests, id)
 	if !r.Pick {
 		p.ranges--
-		p.release(r)
+		p.release(r, how)
 	}
 	n := p.parents[r.Parent]
 	if n == nil {
@@ -53,7 +53,7 @@ func (p *Plan) End(id uint64, how Outcome, bytes int64, now time.Time) {
 }
 
 // release makes the pieces of an ended request askable again, but for those that another request is still out for.
-func (p *Plan) release(r *request) {
+func (p *Plan) release(r *request, how Outcome) {
 	for i := r.First; i < r.First+r.Count; i++ {
 		p.flying.Clear(uint(i))
 	}
@@ -64,7 +64,9 @@ func (p *Plan) release(r *request) {
 		if o.Pick || o.First+o.Count <= r.First || r.First+r.Count <= o.First {
 			continue
 		}
-		o.hedged = o.hedged && !r.Hedge
+		if r.Hedge && how != Served {
+			o.hedged = false // it may be asked elsewhere again
+		}
 		for i := o.First; i < o.First+o.Count; i++ {
 			if !p.have.Test(uint(i)) {
 				p.flying.Set(uint(i))
