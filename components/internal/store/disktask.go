@@ -10,8 +10,8 @@ import (
 	"github.com/dragonfly-kube/dragonfly/components/internal/piece"
 )
 
-// diskTask is a task of Disk. Locks are taken in this order: a writer's, another writer's, meta, order, claims, ledger.mu; Disk.mu
-// before ledger.mu and after all others.
+// diskTask is a task of Disk. Locks are taken in this order: Disk.life, a site's commit, its writer's mu, another writer's
+// mu, metaMu, order, claims, Disk.evicting, Disk.mu, ledger.mu.
 type diskTask struct {
 	*ledger
 	disk *Disk
@@ -23,8 +23,8 @@ type diskTask struct {
 	order      sync.Mutex // held while a piece is gained or lost, so that journal and ledger tell the same story
 	journalEnd int64      // where the next record goes; guarded by order
 
-	claims sync.Mutex // guards owners
-	owners map[int]*diskWriter
+	claims sync.Mutex // guards sites and what they say so of
+	sites  map[int]*site
 }
 
 // diskHandle is one holder's pin.
@@ -60,27 +60,41 @@ func (t *diskTask) ID() string { return t.slot.id }
 
 // SetMeta implements Task. The change counts at once; an error may also say that it is not on disk, which a later life makes up for.
 func (t *diskTask) SetMeta(m api.Meta) error {
-	t.disk.life.RLock()
-	defer t.disk.life.RUnlock()
-	if t.disk.closed {
-		return errClosed
-	}
-	t.metaMu.Lock()
-	defer t.metaMu.Unlock()
-	t.order.Lock()
-	changed, err := t.setMeta(m)
-	t.order.Unlock()
-	if err != nil || !changed {
-		return err
-	}
-	if err := t.persist(t.IsComplete()); err != nil {
-		return noSpace(err, "write metadata of task %s", t.slot.id)
-	}
-	return nil
+	return t.whileOpen(func() error {
+		t.order.Lock()
+		changed, err := t.setMeta(m)
+		t.order.Unlock()
+		if err != nil || !changed {
+			return err
+		}
+		if err := t.persist(t.IsComplete()); err != nil {
+			return noSpace(err, "write metadata of task %s", t.slot.id)
+		}
+		return nil
+	})
 }
 
 // Complete implements Task.
 func (t *diskTask) Complete() error {
+	return t.whileOpen(func() error {
+		if err := t.whole(); err != nil || t.IsComplete() {
+			return err
+		}
+		err := t.trimData()
+		if err == nil {
+			err = t.persist(true)
+		}
+		if err != nil {
+			return noSpace(err, "complete task %s", t.slot.id)
+		}
+		t.finish()
+		t.disk.markComplete(t.slot, true, t.Layout().Length)
+		return nil
+	})
+}
+
+// whileOpen makes a change that meta.json tells, unless the store is closed.
+func (t *diskTask) whileOpen(change func() error) error {
 	t.disk.life.RLock()
 	defer t.disk.life.RUnlock()
 	if t.disk.closed {
@@ -88,18 +102,7 @@ func (t *diskTask) Complete() error {
 	}
 	t.metaMu.Lock()
 	defer t.metaMu.Unlock()
-	if err := t.whole(); err != nil || t.IsComplete() {
-		return err
-	}
-	if err := t.trimData(); err != nil {
-		return noSpace(err, "complete task %s", t.slot.id)
-	}
-	if err := t.persist(true); err != nil {
-		return noSpace(err, "complete task %s", t.slot.id)
-	}
-	t.finish()
-	t.disk.markComplete(t.slot, true, t.Layout().Length)
-	return nil
+	return change()
 }
 
 // Drop implements Task. Who reads the piece at this moment may still read it, or what a writer puts in its place.

@@ -10,14 +10,14 @@ import (
 	"github.com/dragonfly-kube/dragonfly/components/internal/piece"
 )
 
-// diskWriter writes one piece. It is a pin of its own. Of all writers of a piece at most one owns its place in the data file, by
-// diskTask.owners, and none while the piece is held.
+// diskWriter writes one piece. It is a pin of its own.
 type diskWriter struct {
 	task *diskTask
 	i    int
 	off  int64 // of the piece in the content
 	max  int64 // bytes the piece may have
 	want *piece.Digest
+	site *site // nil where the piece was held from the start
 
 	mu        sync.Mutex // guards the fields below: another writer's Commit may take the place
 	hash      hash.Hash
@@ -51,10 +51,10 @@ func (t *diskTask) Writer(i int, want *piece.Digest) (PieceWriter, error) {
 		t.disk.unpin(t.slot)
 		return nil, err
 	}
-	w.mu.Lock() // from the claim on, another writer may ask for the place
+	w.mu.Lock() // once it owns the place, another writer may take it
 	defer w.mu.Unlock()
 	w.reserved, w.unwritten = onDisk(limit), onDisk(limit)
-	w.place = t.claim(w)
+	w.place = t.enter(w)
 	switch w.place {
 	case inPlace:
 		w.file, err = t.root.OpenFile(dataName, os.O_WRONLY, 0)
@@ -119,6 +119,10 @@ func (w *diskWriter) put(p []byte) error {
 func (w *diskWriter) Commit() (piece.Digest, error) {
 	w.task.disk.life.RLock()
 	defer w.task.disk.life.RUnlock()
+	if w.site != nil {
+		w.site.commit.Lock()
+		defer w.site.commit.Unlock()
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := w.err; err != nil {
@@ -143,16 +147,16 @@ func (w *diskWriter) settle() (held piece.Digest, gained bool, err error) {
 	if w.want != nil && sum != *w.want {
 		return piece.Digest{}, false, fmt.Errorf("%w: got %s, want %s", ErrDigest, sum, *w.want)
 	}
-	if w.place == aside {
+	if d, ok := t.Digest(w.i); ok {
+		return d, false, nil
+	}
+	switch w.place {
+	case nowhere:
+		return piece.Digest{}, false, fmt.Errorf("%w: it was dropped, or its writer failed, while this one left it the place", ErrNotHeld)
+	case aside:
 		if err := w.moveIn(); err != nil {
 			return piece.Digest{}, false, err
 		}
-	}
-	if w.place == nowhere {
-		if d, ok := t.Digest(w.i); ok {
-			return d, false, nil
-		}
-		return piece.Digest{}, false, fmt.Errorf("%w: it was dropped while it was written", ErrNotHeld)
 	}
 	return t.gainPiece(w.i, w.n, sum)
 }
@@ -178,7 +182,7 @@ func (w *diskWriter) end(gained bool) {
 		w.file.Close()
 		w.file = nil
 	}
-	w.leave()
+	w.task.leave(w)
 	if gained {
 		w.giveBack(onDisk(w.n))
 	} else {

@@ -60,7 +60,7 @@ func openDisk(dir string, cfg DiskConfig, log *slog.Logger, reg prometheus.Regis
 func (d *Disk) releaseDir() error {
 	var err error
 	if d.lock != nil {
-		err = d.lock.Close()
+		err = errors.Join(unlock(d.lock), d.lock.Close())
 	}
 	if d.root != nil {
 		err = errors.Join(err, d.root.Close())

@@ -96,11 +96,3 @@ func (d *Disk) writeMeta(dir *os.Root, m metaFile) error {
 	}
 	return dir.Rename(temp, metaName)
 }
-
-func syncDir(dir *os.Root) error {
-	f, err := dir.Open(".")
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
-}

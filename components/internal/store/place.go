@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"os"
+	"sync"
 )
 
 // place is where a writer puts its bytes.
@@ -14,46 +15,85 @@ const (
 	nowhere              // the piece is held, or another writer took the place; only the digest is computed
 )
 
-// claim makes w the owner of its piece's place where that is free.
-func (t *diskTask) claim(w *diskWriter) place {
+// site is a piece's place in the data file while writers of the piece are open. At most one owns it, and none once the piece is held.
+type site struct {
+	// commit is held by the one writer of the piece that commits: the others' Commit comes after it and finds what became of it.
+	commit sync.Mutex
+
+	writers int         // guarded by diskTask.claims
+	owner   *diskWriter // guarded by diskTask.claims
+}
+
+// enter adds w to the writers of its piece and tells where to put the bytes. The caller holds w.mu.
+func (t *diskTask) enter(w *diskWriter) place {
 	t.claims.Lock()
 	defer t.claims.Unlock()
+	s := t.sites[w.i]
+	if s == nil {
+		s = &site{}
+		t.sites[w.i] = s
+	}
+	s.writers++
+	w.site = s
 	switch {
 	case t.Has(w.i): // an owner leaves only after the piece is held or its bytes are gone
 		return nowhere
-	case t.owners[w.i] != nil:
+	case s.owner != nil:
 		return aside
 	}
-	t.owners[w.i] = w
+	s.owner = w
 	return inPlace
 }
 
-// scratch opens a file that has no name.
-func (d *Disk) scratch() (*os.File, error) {
-	name := d.tempName()
-	f, err := d.root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return nil, err
+// leave takes w out of the writers of its piece. The caller holds w.mu.
+func (t *diskTask) leave(w *diskWriter) {
+	if w.site == nil {
+		return
 	}
-	if err := d.root.Remove(name); err != nil {
-		return nil, errors.Join(err, f.Close())
+	t.claims.Lock()
+	defer t.claims.Unlock()
+	if w.site.owner == w {
+		w.site.owner = nil
 	}
-	return f, nil
+	if w.site.writers--; w.site.writers == 0 {
+		delete(t.sites, w.i)
+	}
 }
 
-// moveIn copies verified bytes from the scratch file to their place, unless the piece is held by then. The caller holds mu.
-func (w *diskWriter) moveIn() error {
-	if !w.seize() {
-		w.place = nowhere
-		return nil
+// seize makes w the owner of its site. An owner that is still writing loses it: its bytes are unverified, w's are not. The caller holds
+// the site's commit, so an owner waits for nobody and is soon out of the way, and w.mu.
+func (w *diskWriter) seize() {
+	w.task.claims.Lock()
+	owner := w.site.owner
+	w.site.owner = w
+	w.task.claims.Unlock()
+	if owner != nil {
+		owner.mu.Lock()
+		defer owner.mu.Unlock()
+		owner.yield()
 	}
-	scratch := w.file
+}
+
+// yield gives up a place that another writer owns now. The caller holds w.mu.
+func (w *diskWriter) yield() {
+	if w.ended {
+		return
+	}
+	w.file.Close()
+	w.file, w.place = nil, nowhere
+	w.giveBack(0)
+}
+
+// moveIn copies verified bytes from the scratch file to their place. The caller holds the site's commit and w.mu.
+func (w *diskWriter) moveIn() error {
+	w.seize()
 	data, err := w.task.root.OpenFile(dataName, os.O_WRONLY, 0)
 	if err != nil {
 		return noSpace(err, "move it in")
 	}
-	w.file, w.place = data, inPlace
+	scratch := w.file
 	defer scratch.Close()
+	w.file, w.place = data, inPlace
 	buf := w.task.disk.buffers.Get().(*[]byte)
 	defer w.task.disk.buffers.Put(buf)
 	for done := int64(0); done < w.n; {
@@ -69,43 +109,15 @@ func (w *diskWriter) moveIn() error {
 	return nil
 }
 
-// seize makes w the owner of its piece's place. An owner that is still writing loses it: its bytes are unverified, w's are not. One that
-// is committing is waited for; false means that it won. The caller holds mu. No owner ever waits for another writer, so this ends.
-func (w *diskWriter) seize() bool {
-	t := w.task
-	for {
-		t.claims.Lock()
-		owner := t.owners[w.i]
-		held := t.Has(w.i)
-		if !held && owner == nil {
-			t.owners[w.i] = w
-		}
-		t.claims.Unlock()
-		if held || owner == nil {
-			return !held
-		}
-		owner.mu.Lock()
-		owner.yield()
-		owner.mu.Unlock()
+// scratch opens a file that has no name.
+func (d *Disk) scratch() (*os.File, error) {
+	name := d.tempName()
+	f, err := d.root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, err
 	}
-}
-
-// yield gives up the place to a writer with verified bytes. The caller holds mu.
-func (w *diskWriter) yield() {
-	if w.place != inPlace || w.file == nil {
-		return
+	if err := d.root.Remove(name); err != nil {
+		return nil, errors.Join(err, f.Close())
 	}
-	w.leave()
-	w.file.Close()
-	w.file, w.place = nil, nowhere
-	w.giveBack(0)
-}
-
-// leave ends the ownership of the place, if w has it.
-func (w *diskWriter) leave() {
-	w.task.claims.Lock()
-	defer w.task.claims.Unlock()
-	if w.task.owners[w.i] == w {
-		delete(w.task.owners, w.i)
-	}
+	return f, nil
 }

@@ -78,13 +78,31 @@ func TestEvictionNeverTakesAPinnedTask(t *testing.T) {
 	}
 }
 
-// A task that does not fit the quota whatever is evicted must not cost all others.
+// A piece that does not fit the quota whatever is evicted must not cost the tasks that could be.
+func TestUselessEviction(t *testing.T) {
+	t.Parallel()
+	d := openDisk(t, t.TempDir(), store.DiskConfig{Quota: 4 * size})
+	defer closeDisk(t, d)
+	content := storetest.Content(5 * size)
+	fill(t, d, storetest.ID("a"), content[:size])
+	task := storetest.Create(t, d, storetest.ID("b"), 5*size)
+	for i := range 3 {
+		storetest.Put(t, task, content, i)
+	}
+	large, err := d.Create(storetest.ID("c"), api.Meta{Length: -1, PieceSize: 2 * size})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer large.Release()
+	wantNoSpace(t, large, 0)
+	storetest.Check(t, get(t, d, storetest.ID("a")), content, 0, size)
+}
+
+// A task larger than the quota is kept as far as it goes, and given up when another comes.
 func TestTaskLargerThanTheQuota(t *testing.T) {
 	t.Parallel()
 	d := openDisk(t, t.TempDir(), store.DiskConfig{Quota: 3 * size})
 	defer closeDisk(t, d)
-	small := storetest.Content(size)
-	fill(t, d, storetest.ID("a"), small)
 	content := storetest.Content(5 * size)
 	task := storetest.Create(t, d, storetest.ID("b"), int64(len(content)))
 	for i := range 3 {
@@ -93,7 +111,6 @@ func TestTaskLargerThanTheQuota(t *testing.T) {
 	wantNoSpace(t, task, 3)
 	wantNoSpace(t, task, 4)
 	storetest.Check(t, task, content, 0, 3*size)
-
 	task.Release()
 	other := storetest.Create(t, d, storetest.ID("c"), int64(len(content)))
 	storetest.Put(t, other, content, 0)

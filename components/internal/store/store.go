@@ -27,7 +27,8 @@ type Store interface {
 	// Get returns a task of which the store has something, else ErrNotFound. The caller releases it.
 	Get(id string) (Task, error)
 	// Create returns the task, making it when the store has nothing of it. meta.PieceSize must be set; where the task exists with
-	// another piece size and no complete content, its old pieces are dropped. The caller releases it.
+	// another piece size or known length and no complete content, it is removed first. Else its metadata stay as they are. ErrNoSpace
+	// when there is no room. The caller releases it.
 	Create(id string, meta api.Meta) (Task, error)
 	// Remove forgets the task and its bytes, at once when nobody holds it, else when the last holder releases it: until then Get
 	// does not find it. Removing what is not there is no error.
@@ -45,7 +46,7 @@ type Task interface {
 	ID() string
 	Meta() api.Meta
 	Layout() piece.Layout
-	// SetMeta replaces the metadata, durably. The piece size can't change, nor a known length: that is an error.
+	// SetMeta replaces the metadata, durably against a kill of the process. The piece size can't change, nor a known length: that is an error.
 	SetMeta(api.Meta) error
 	// Has reports whether piece i is held.
 	Has(i int) bool
@@ -79,9 +80,10 @@ type PieceWriter interface {
 	// Write takes bytes; more than the piece has is an error. ErrNoSpace as with Task.Writer.
 	io.Writer
 	// Commit verifies length and digest, makes the piece durable against a kill of the process, and holds it. ErrDigest on a
-	// mismatch. A piece that is held already stays as it is. No call may follow.
+	// mismatch; any other error says that the piece is not kept. One that is held already stays as it is, and the digest returned is
+	// its. No call may follow.
 	Commit() (piece.Digest, error)
-	// Abort drops what was written. Harmless after Commit.
+	// Abort drops what was written. Harmless after Commit. A writer takes disk space and holds the task until one of the two.
 	Abort()
 }
 

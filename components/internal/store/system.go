@@ -57,7 +57,7 @@ func allocated(info os.FileInfo) int64 {
 	return onDisk(info.Size())
 }
 
-// lockDir makes this process the only one to use dir until the file returned is closed.
+// lockDir makes this process the only one to use dir until unlock.
 func lockDir(dir *os.Root) (*os.File, error) {
 	f, err := dir.OpenFile("lock", os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -81,3 +81,7 @@ func lockDir(dir *os.Root) (*os.File, error) {
 	}
 	return f, nil
 }
+
+// unlock ends what lockDir began. Closing the file would do, but for a process that is being forked and has it open until it runs
+// another program.
+func unlock(f *os.File) error { return unix.Flock(int(f.Fd()), unix.LOCK_UN) }

@@ -71,7 +71,7 @@ func (d *Disk) load(s *slot, root *os.Root) (*diskTask, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &diskTask{ledger: newLedger(m.Meta), disk: d, slot: s, root: root, owners: make(map[int]*diskWriter)}
+	t := &diskTask{ledger: newLedger(m.Meta), disk: d, slot: s, root: root, sites: make(map[int]*site)}
 	info, err := root.Lstat(dataName)
 	if err != nil {
 		return nil, missing(err)

@@ -8,18 +8,25 @@ import (
 	"github.com/dragonfly-kube/dragonfly/components/internal/store"
 )
 
-func testReads(c conformance) {
-	t, s := c.t, c.store
+// gap returns the content and an open reader of a task of five pieces, the last short, that holds all but the third.
+func (c conformance) gap() ([]byte, store.Reader) {
+	c.t.Helper()
 	content := Content(4*Size + 100)
-	task := Create(t, s, ID("a"), int64(len(content)))
+	task := Create(c.t, c.store, ID("a"), int64(len(content)))
 	for _, i := range []int{0, 1, 3, 4} {
-		Put(t, task, content, i)
+		Put(c.t, task, content, i)
 	}
 	r, err := task.Reader()
 	if err != nil {
-		t.Fatal(err)
+		c.t.Fatal(err)
 	}
-	defer r.Close()
+	c.t.Cleanup(func() { r.Close() })
+	return content, r
+}
+
+func testReads(c conformance) {
+	t := c.t
+	content, r := c.gap()
 	for _, row := range []struct {
 		name    string
 		off     int64
@@ -51,17 +58,8 @@ func testReads(c conformance) {
 }
 
 func testSend(c conformance) {
-	t, s := c.t, c.store
-	content := Content(4*Size + 100)
-	task := Create(t, s, ID("a"), int64(len(content)))
-	for _, i := range []int{0, 1, 3, 4} {
-		Put(t, task, content, i)
-	}
-	r, err := task.Reader()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
+	t := c.t
+	content, r := c.gap()
 	for _, row := range []struct {
 		name         string
 		off, n, want int64
