@@ -45,7 +45,12 @@ func (s *Server) postPeer(c *gin.Context) {
 		s.refuseError(c, err)
 		return
 	}
-	c.JSON(http.StatusOK, u)
+	c.Header("Content-Type", "application/json; charset=utf-8")
+	c.Status(http.StatusOK)
+	_ = withUpdate(u, func(line []byte) error { // who has gone does not read errors either
+		_, err := c.Writer.Write(line)
+		return err
+	})
 }
 
 // signEvery is the time between signs of life to a peer that waits for an answer. A peer takes silence for death.
@@ -95,7 +100,12 @@ func (s *Server) getEvents(c *gin.Context) {
 	c.Header("Cache-Control", "no-store")
 	c.Status(http.StatusOK)
 	ctl := http.NewResponseController(c.Writer)
-	enc := json.NewEncoder(c.Writer)
+	send := func(line []byte) error {
+		if _, err := c.Writer.Write(line); err != nil {
+			return err
+		}
+		return ctl.Flush()
+	}
 	for {
 		u, err := st.Next(c.Request.Context())
 		if err != nil {
@@ -103,7 +113,7 @@ func (s *Server) getEvents(c *gin.Context) {
 		}
 		// A writer without deadlines, a test's recorder, can't stall either.
 		_ = ctl.SetWriteDeadline(time.Now().Add(writeTimeout))
-		if enc.Encode(u) != nil || ctl.Flush() != nil {
+		if withUpdate(u, send) != nil {
 			return
 		}
 	}

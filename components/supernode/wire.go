@@ -50,6 +50,9 @@ func (o originReader) Probe(ctx context.Context, req seed.Request, etag, modifie
 	if req.Header != nil {
 		r.Header = req.Header.Clone()
 	}
+	for _, name := range []string{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range"} {
+		r.Header.Del(name)
+	}
 	r.Header.Set("Range", "bytes=0-0")
 	if etag != "" {
 		r.Header.Set("If-None-Match", etag)

@@ -295,6 +295,31 @@ func TestAHostIsAskedForItsInventoryWhenItChanged(t *testing.T) {
 	})
 }
 
+func TestAHostThatMovedIsAParentAtItsNewAddress(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T) {
+		w := newWorld(t, bring)
+		l := w.join(request("p1"))
+		w.beat(beat("h1", 1, taskID))
+		after(time.Second)
+		moved := beat("h1", 1, taskID)
+		moved.Host.Addrs = []string{"10.9.9.9:65002"}
+		if w.beat(moved) {
+			t.Error("the host is asked for the inventory that it just sent")
+		}
+		after(time.Second)
+		parents := l.heard().Parents
+		if len(parents) != 2 || parents[0].Addrs[0] != "10.9.9.9:65002" {
+			t.Errorf("has parents %+v, want the host at its new address", parents)
+		}
+		moved = beat("h1", 1)
+		moved.Host.Addrs = []string{"10.9.9.8:65002"}
+		if !w.beat(moved) {
+			t.Error("a host that moved and sent no inventory is not asked for it")
+		}
+	})
+}
+
 func TestAHostThatGetsOrLosesTheTaskBecomesAndEndsAsParent(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T) {

@@ -45,6 +45,9 @@ func (t *task) check(a *access) {
 		case err != nil:
 			t.s.deps.Log.Warn("origin can't be asked; what is kept is given out", "task", t.id, "err", err)
 		}
+		if t.proven && !isRefused {
+			t.accesses = nil // nobody needs the credentials any more
+		}
 		t.notify()
 		t.provide()
 	})

@@ -63,9 +63,15 @@ func (h *hosts) beat(b *api.Heartbeat, now time.Time) (need bool, lost, won []st
 		st = &hostState{}
 		h.byID[b.Host.ID] = st
 	}
+	if !slices.Equal(st.host.Addrs, b.Host.Addrs) {
+		lost, _ = h.replace(st, nil) // whoever was told the old address can't use it
+		st.told = false
+	}
 	st.host, st.version, st.seen = b.Host, b.Version, now
 	if b.Inventory != nil || st.asked { // an empty one is left out on the wire
-		lost, won = h.replace(st, b.Inventory)
+		var more []string
+		more, won = h.replace(st, b.Inventory)
+		lost = append(lost, more...)
 		st.revision, st.told = b.Revision, true
 	}
 	st.asked = !st.told || st.revision != b.Revision

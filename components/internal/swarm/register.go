@@ -56,8 +56,9 @@ func (t *task) admit(req *api.RegisterRequest, seedAddr string) (*peer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !p.private {
-		if a := t.join(p, &req.Origin); kept && t.digest == "" && a != nil {
+	look := kept && t.digest == ""
+	if !p.private && (!t.proven || t.checking || look) {
+		if a := t.join(p, &req.Origin); look && a != nil {
 			t.check(a)
 		}
 	}

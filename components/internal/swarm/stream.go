@@ -13,9 +13,9 @@ const (
 	pingAfter = api.PingInterval * 4 / 5
 	// maxPieces is the most digests in one update, so that no update is large.
 	maxPieces = 4096
-	// updateCost is the time set aside for one update. With many streams each hears less often, so that all together cost a part
-	// of one core however many there are; a fast transfer then tells several pieces at once.
-	updateCost = 40 * time.Microsecond
+	// updateCost is the time set aside for one update, about three times what one takes. With many streams each hears less often, so
+	// that all together cost a part of one core however many there are; a fast transfer then tells several pieces at once.
+	updateCost = 100 * time.Microsecond
 	// linger is how long a stream stays open that has nothing more to tell.
 	linger = 5 * time.Second
 )

@@ -199,6 +199,7 @@ func (t *task) fetched(a *access, err error, gained bool) {
 		l := t.layout()
 		if t.told() && int(t.atSeed.Count()) == l.Count() {
 			t.proven, t.adopted = true, false
+			t.accesses = nil // nobody needs the credentials any more
 		}
 	case errors.As(err, &refused):
 		t.refuse(a, &api.Error{Code: api.CodeOrigin, Message: refused.Error(), Status: refused.Status})

@@ -442,3 +442,19 @@ func TestListingsAreInPagesAndTellNoSecret(t *testing.T) {
 		}
 	})
 }
+
+func TestCredentialsAreNotKeptLongerThanNeeded(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T) {
+		w := newWorld(t, bring)
+		for i := range 3 {
+			r := request(fmt.Sprint("p", i))
+			r.Origin.Header = map[string][]string{"Authorization": {fmt.Sprint("Bearer ", i)}}
+			w.register(r)
+			settle()
+			if ways := w.find(taskID).accesses; len(ways) > 0 {
+				t.Errorf("after the content is there, %d ways to the origin with credentials are kept", len(ways))
+			}
+		}
+	})
+}
