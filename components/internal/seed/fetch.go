@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"sync"
 	"time"
 
@@ -205,7 +204,8 @@ func (f *fetching) agree(was, now api.Meta) error {
 }
 
 func (f *fetching) meta(info Info) api.Meta {
-	meta := api.Meta{Length: info.Length, PieceSize: piece.Size(info.Length), Public: !HasCredentials(f.job.Request.Header)}
+	_, public := api.Anonymous(f.job.Request.Header)
+	meta := api.Meta{Length: info.Length, PieceSize: piece.Size(info.Length), Public: public}
 	for _, name := range []string{"Content-Type", "Etag", "Last-Modified"} {
 		if v := info.Header.Get(name); v != "" {
 			if meta.Header == nil {
@@ -215,16 +215,4 @@ func (f *fetching) meta(info Info) api.Meta {
 		}
 	}
 	return meta
-}
-
-// HasCredentials reports whether a request with this header tells the origin who is asking. Any header but the few that can't counts.
-func HasCredentials(h http.Header) bool {
-	for name := range h {
-		switch http.CanonicalHeaderKey(name) {
-		case "Accept", "Accept-Encoding", "Accept-Language", "Cache-Control", "User-Agent":
-		default:
-			return true
-		}
-	}
-	return false
 }

@@ -70,15 +70,8 @@ func withholdSecrets(req api.RegisterRequest, confidential bool) api.RegisterReq
 	if confidential {
 		return req
 	}
-	clean := map[string][]string{}
-	for k, v := range req.Origin.Header {
-		switch http.CanonicalHeaderKey(k) {
-		case "Authorization", "Cookie", "Proxy-Authorization":
-			req.Private = true
-		default:
-			clean[k] = v
-		}
-	}
+	clean, all := api.Anonymous(req.Origin.Header)
+	req.Private = req.Private || !all
 	req.Origin.Header = clean
 	return req
 }

@@ -94,9 +94,10 @@ type sink struct {
 
 // Start implements origin.Sink.
 func (s *sink) Start(info origin.Info) error {
+	_, anonymous := api.Anonymous(s.d.spec.Header)
 	meta := api.Meta{
 		Length: info.Length, PieceSize: piece.Size(info.Length), Header: representation(info.Header),
-		Public: s.d.spec.Header.Get("Authorization") == "",
+		Public: anonymous && !s.d.spec.Private,
 	}
 	return s.onLoop(func() error {
 		if s.d.task != nil {
