@@ -236,26 +236,3 @@ func (s *Swarm) touch(id string, f func(*task)) {
 		f(t)
 	}
 }
-
-// maxResidents bounds the hosts that are parents of a task by their inventory alone.
-const maxResidents = 256
-
-// addHolder makes a host that holds the whole task a parent for others.
-func (t *task) addHolder(h api.Host) {
-	if t.residents[h.ID] != nil || len(t.residents) >= maxResidents || len(t.peers) >= t.s.cfg.MaxPeers {
-		return
-	}
-	for _, p := range t.peers {
-		if p.host.ID == h.ID {
-			return
-		}
-	}
-	t.add(&peer{id: residentName(h.ID), host: h, complete: true, resident: true})
-}
-
-func (t *task) addHolders() {
-	list, _ := t.s.hosts.holding(t.id, maxHolders)
-	for _, h := range list {
-		t.addHolder(h)
-	}
-}

@@ -1,11 +1,7 @@
 package swarm
 
 import (
-	"context"
 	"errors"
-	"hash/maphash"
-	"maps"
-	"net/http"
 	"slices"
 	"time"
 
@@ -16,27 +12,8 @@ import (
 	"github.com/dragonfly-kube/dragonfly/components/internal/seed"
 )
 
-const (
-	// maxAccesses bounds the different ways to the origin that are remembered of a task, so that many wrong credentials cost
-	// the origin a few requests, not many.
-	maxAccesses = 8
-	// maxIdleFetches is how many fetches in a row may bring nothing before the origin counts as broken.
-	maxIdleFetches = 3
-	// maxAsked is how many hosts are asked for a manifest, one after the other, before the origin is.
-	maxAsked = 3
-)
-
-// accessKey tells ways to the origin apart without keeping the credentials: zero means none.
-type accessKey uint64
-
-// access is one way to the origin: a URL and the credentials of whoever registered with it.
-type access struct {
-	key     accessKey
-	request seed.Request
-	tried   bool
-	refused *api.Error
-	until   time.Time // how long refused is told without another try
-}
+// maxIdleFetches is how many fetches in a row may bring nothing before the origin counts as broken.
+const maxIdleFetches = 3
 
 // supply is the part of a task that says who brings what nobody has. Guarded by task.mu.
 type supply struct {
@@ -56,47 +33,6 @@ func (u *supply) stop() {
 	if u.stall != nil {
 		u.stall.Stop()
 	}
-}
-
-var hashSeed = maphash.MakeSeed()
-
-func keyOf(o *api.Origin) accessKey {
-	var h maphash.Hash
-	h.SetSeed(hashSeed)
-	add := func(s string) {
-		maphash.WriteComparable(&h, len(s))
-		_, _ = h.WriteString(s)
-	}
-	add(o.URL)
-	for _, name := range slices.Sorted(maps.Keys(o.Header)) {
-		add(name)
-		for _, v := range o.Header[name] {
-			add(v)
-		}
-	}
-	return accessKey(h.Sum64() | 1)
-}
-
-// accessOf remembers a way to the origin. It returns nil when there are too many.
-func (t *task) accessOf(o *api.Origin) *access {
-	key := keyOf(o)
-	for _, a := range t.accesses {
-		if a.key == key {
-			return a
-		}
-	}
-	a := &access{key: key, request: seed.Request{URL: o.URL, Header: http.Header(o.Header).Clone(), Immutable: t.digest != ""}}
-	if len(t.accesses) >= maxAccesses {
-		// Make place of one that was refused and is no longer told.
-		i := slices.IndexFunc(t.accesses, func(a *access) bool { return a.refused != nil && time.Now().After(a.until) })
-		if i < 0 {
-			return nil
-		}
-		t.accesses[i] = a
-		return a
-	}
-	t.accesses = append(t.accesses, a)
-	return a
 }
 
 // provide sees to it that somebody brings what nobody has. It is called after every change that may leave a gap.
@@ -316,67 +252,4 @@ func (p *progress) Gained(g api.Piece) {
 	if !t.gone {
 		t.gained(g)
 	}
-}
-
-// askHolders asks hosts that hold the whole for its digests, when some are not known.
-func (t *task) askHolders() bool {
-	if t.asked || t.told() || !t.s.trusts(t.id) {
-		return false
-	}
-	t.asked = true
-	list, length := t.s.hosts.holding(t.id, maxAsked)
-	if len(list) == 0 {
-		return false
-	}
-	t.busy = true
-	var way *seed.Request
-	if t.digest == "" && len(t.accesses) > 0 {
-		way = &t.accesses[0].request
-	}
-	return t.s.run(func() {
-		for _, h := range list {
-			if t.ask(h, length, way) {
-				return
-			}
-			t.s.hosts.forget(h.ID, t.id)
-		}
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		t.busy = false
-		t.provide()
-	})
-}
-
-// ask takes the manifest of a host. way, if not nil, is how to ask the origin whether it is of the content that is there now.
-func (t *task) ask(h api.Host, length int64, way *seed.Request) bool {
-	ctx, cancel := context.WithTimeout(t.s.ctx, t.s.cfg.ManifestTimeout)
-	defer cancel()
-	ticket, _ := t.s.deps.Keys.Ticket(t.id, t.s.cfg.TicketLife)
-	m, err := t.s.deps.Manifests.Manifest(ctx, h, t.id, ticket)
-	if err == nil && way != nil {
-		err = outdated(t.s.stillTrue(*way, m.Meta))
-	}
-	if err != nil {
-		t.s.deps.Log.Info("host gives no manifest, or an old one", "host", h.ID, "task", t.id, "err", err)
-		return false
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if m.Meta.Length != length || t.setMeta(m.Meta) != nil {
-		return false
-	}
-	t.adopted = true
-	for _, p := range m.Pieces {
-		if err := t.learn(p); err != nil {
-			t.s.deps.Log.Info("manifest contradicts what is known", "host", h.ID, "task", t.id, "err", err)
-			return false
-		}
-	}
-	if !t.told() {
-		return false
-	}
-	t.busy = false
-	t.addHolders()
-	t.provide()
-	return true
 }
