@@ -25,8 +25,6 @@ type Config struct {
 	Logs string
 	// Registry is the URL that the dfdaemons mirror.
 	Registry string
-	// DaemonArgs are further arguments of every dfdaemon.
-	DaemonArgs []string
 }
 
 // Cluster is one supernode and some dfdaemons, each a process.
@@ -69,7 +67,7 @@ func (c *Cluster) start(ctx context.Context) error {
 			"--bind", n.Host, "--port", port, "--peer-addr", n.Peer, "--admin-addr", n.Admin, "--advertise-addr", n.Host,
 			"--socket", filepath.Join(n.Dir, "dfdaemon.sock"),
 		}
-		if err := c.run(n, "dfdaemon", slices.Concat(common, args, c.DaemonArgs)); err != nil {
+		if err := c.run(n, "dfdaemon", slices.Concat(common, args, n.Args)); err != nil {
 			return err
 		}
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/dragonfly-kube/dragonfly/tests/process"
 )
 
-// Node says where one program listens and keeps its files. Addresses are "ip:port", "" where the program has none of the kind.
+// Node says where one program listens and keeps its files; Args are further arguments. Addresses are "ip:port", "" where the program has none of the kind.
 type Node struct {
 	Name   string
 	Host   string
@@ -23,6 +23,7 @@ type Node struct {
 	Admin  string // dfdaemon: status and metrics; supernode: control plane
 	Pieces string // supernode: pieces
 	Dir    string // its data
+	Args   []string
 }
 
 // Addrs are all addresses the node listens on, each with what it is for.

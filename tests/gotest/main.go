@@ -131,6 +131,9 @@ func (s *summary) output(key string, e event) {
 		fmt.Fprint(s.w, e.Output)
 		return
 	}
+	if strings.HasPrefix(e.Output, "=== ") {
+		return // "=== RUN" and the like: the order of tests, which nobody asked for
+	}
 	b := s.held[key]
 	if b == nil {
 		b = &strings.Builder{}

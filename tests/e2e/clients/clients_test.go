@@ -17,6 +17,8 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"text/tabwriter"
 	"time"
@@ -26,6 +28,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/dragonfly-kube/dragonfly/tests/cluster"
+	"github.com/dragonfly-kube/dragonfly/tests/process"
 )
 
 const (
@@ -45,6 +48,8 @@ type env struct {
 	digest    v1.Hash
 	layers    []layer
 	nodes     []cluster.Node
+	supernode *process.Process
+	expected  atomic.Bool // the supernode's end is
 	times     *times
 }
 
@@ -55,6 +60,7 @@ const (
 	containerdNode
 	toolsNode
 	lateDocker
+	slowNode
 	nodeCount
 )
 
@@ -71,6 +77,7 @@ func TestClientsPullThroughDragonfly(t *testing.T) {
 	t.Run("every node took the image from the swarm", e.shares)
 	e.registry.Stop()
 	t.Run("a fresh Docker engine after the registry has stopped", e.late)
+	t.Run("no registry, and the supernode is killed in the middle of a pull", e.orphaned)
 	e.times.print(t)
 }
 
@@ -162,6 +169,7 @@ func (e *env) startDragonfly(t *testing.T) {
 	if err := plan.CheckFree(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	plan.Nodes[slowNode].Args = []string{"--download-rate", "32MiB/s"} // so that its pull has a middle
 	c, err := cluster.Start(t.Context(), cluster.Config{
 		Plan: plan, Bin: bin, Dir: e.dir, Logs: e.logs, Registry: "http://" + registryAddr,
 	})
@@ -171,8 +179,12 @@ func (e *env) startDragonfly(t *testing.T) {
 	t.Cleanup(c.Stop)
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(t.Context()))
 	t.Cleanup(func() { cancel(nil) })
-	c.Watch(ctx, func(cause error) { t.Errorf("%v", cause) })
-	e.nodes = plan.Nodes
+	c.Watch(ctx, func(cause error) {
+		if !e.expected.Load() {
+			t.Errorf("%v", cause)
+		}
+	})
+	e.nodes, e.supernode = plan.Nodes, c.Processes[0]
 }
 
 func (e *env) dockers(t *testing.T) {
@@ -206,6 +218,38 @@ func (e *env) late(t *testing.T) {
 	e.times.measure("docker", "cold node, registry stopped", func() { e.check(t, d.pull(t, "app@"+e.digest.String())) })
 	image := e.nodes[lateDocker].Mirror + "/" + repository + "@" + e.digest.String()
 	e.times.measure("crane", "warm node, registry stopped", func() { e.craneTo(t, image) })
+}
+
+// orphaned kills the supernode when a fresh node has a fifth of the big layer. The rest comes from its peers, in the same response.
+func (e *env) orphaned(t *testing.T) {
+	big := e.layers[0]
+	image := e.nodes[slowNode].Mirror + "/" + repository + "@" + big.digest.String()
+	l, err := crane.PullLayer(image, crane.Insecure, crane.WithContext(t.Context()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.times.measure("crane", "registry stopped, supernode killed", func() {
+		rc, err := l.Compressed()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer rc.Close()
+		if _, err := io.CopyN(io.Discard, rc, big.size/5); err != nil {
+			t.Fatal(err)
+		}
+		e.expected.Store(true)
+		if err := e.supernode.Signal(syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, rc); err != nil { // which checks the digest
+			t.Errorf("the rest of the layer: %v", err)
+		}
+	})
+	s, err := e.nodes[slowNode].Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d bytes from the seed, %d from peers", s.Received.FromSeed, s.Received.FromPeers)
 }
 
 // craneTo pulls with crane's library, which fails a layer that does not match its digest, and throws the content away.
