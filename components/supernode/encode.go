@@ -23,11 +23,11 @@ func withUpdate(u api.Update, write func([]byte) error) error {
 			encodings.Put(buf)
 		}
 	}()
-	line, err := appendUpdate((*buf)[:0], u)
-	if err != nil {
+	var err error
+	if *buf, err = appendUpdate((*buf)[:0], u); err != nil {
 		return err
 	}
-	*buf = append(line, '\n')
+	*buf = append(*buf, '\n')
 	return write(*buf)
 }
 

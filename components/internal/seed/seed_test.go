@@ -460,3 +460,31 @@ func TestCheckTellsWhetherContentIsStillTheSame(t *testing.T) {
 		}
 	}
 }
+
+// TestAnyCutsGiveTheContent breaks fetches at random places, in parts of random lengths, until the whole is there.
+func TestAnyCutsGiveTheContent(t *testing.T) {
+	t.Parallel()
+	for run := range uint64(30) {
+		rng := rand.New(rand.NewPCG(run, 9))
+		want := content(rng.IntN(12*size) + 1)
+		o := &fakeOrigin{content: want}
+		s, st := newSeed(o)
+		job := Job{Task: sha(want), Digest: "sha256:" + sha(want)}
+		var told record
+		for try := 0; ; try++ {
+			o.parts, o.cut = (1+rng.Int64N(3))*size, rng.Int64N(int64(len(want))) // origins end their parts where pieces end
+			if try > 20 {
+				o.cut = 0
+			}
+			err := s.Fetch(t.Context(), job, &told)
+			s.Close(job.Task)
+			if err == nil {
+				break
+			}
+			if !errors.Is(err, errCut) {
+				t.Fatalf("run %d, try %d: %v, want the origin's error only", run, try, err)
+			}
+		}
+		checkWhole(t, st, job.Task, want, &told)
+	}
+}
