@@ -180,7 +180,7 @@ type HeartbeatAnswer struct {
 	NeedInventory bool `json:"need_inventory,omitempty"`
 }
 
-// Manifest of a task's pieces, as a peer tells it: the body of GET /download/{id[:3]}/{id}/manifest.
+// TaskManifest lists a task's pieces, as a peer tells it: the body of GET /download/{id[:3]}/{id}/manifest.
 type TaskManifest struct {
 	Meta   Meta    `json:"meta"`
 	Pieces []Piece `json:"pieces"`

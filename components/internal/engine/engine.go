@@ -72,7 +72,7 @@ func New(cfg Config, log *slog.Logger, reg prometheus.Registerer) (e *Engine, er
 	e = &Engine{log: log, keys: cfg.Keys}
 	defer func() {
 		if err != nil {
-			e.closeParts()
+			err = errors.Join(err, e.closeParts())
 		}
 	}()
 	if e.Store, err = store.OpenDisk(cfg.DataDir, cfg.Disk, log, reg); err != nil {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -71,7 +72,7 @@ func outbound(supernodes []string) string {
 		if _, _, err := net.SplitHostPort(addr); err != nil {
 			addr = net.JoinHostPort(strings.Trim(addr, "[]"), strconv.Itoa(api.RegisterPort))
 		}
-		c, err := net.DialTimeout("udp", addr, 2*time.Second) // a name server may not answer
+		c, err := (&net.Dialer{Timeout: 2 * time.Second}).DialContext(context.Background(), "udp", addr) // a name server may not answer
 		if err != nil {
 			continue
 		}

@@ -3,6 +3,7 @@ package mesh
 import (
 	"container/heap"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -87,10 +88,8 @@ func newSimulation(t *testing.T, peers, degree int, size int64, rate func(i int)
 		s.nodes = append(s.nodes, n)
 	}
 	link := func(a, b int) {
-		for _, x := range s.nodes[a].near {
-			if x == b {
-				return
-			}
+		if slices.Contains(s.nodes[a].near, b) {
+			return
 		}
 		s.nodes[a].near, s.nodes[b].near = append(s.nodes[a].near, b), append(s.nodes[b].near, a)
 	}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -75,7 +76,7 @@ func TestAPullEndsWellWhateverTheSupernodeDoes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !bytes.Equal(append(got, rest...), body) {
+			if !bytes.Equal(slices.Concat(got, rest), body) {
 				t.Error("the bytes are not the content's")
 			}
 			if err := h.Wait(t.Context()); err != nil {
@@ -274,7 +275,6 @@ func TestNoOriginMeansNoOrigin(t *testing.T) {
 	}
 }
 
-// unknownLength serves content without telling its length.
 func TestContentOfUnknownLengthComesFromTheOrigin(t *testing.T) {
 	t.Parallel()
 	body := content(10, 3<<20+17)

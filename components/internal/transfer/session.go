@@ -41,9 +41,8 @@ func (d *download) attend() time.Duration {
 	d.do(func() { d.asking = true })
 	s, u, err := d.m.deps.Supernodes.Register(d.ctx, d.spec.ID, d.registration())
 	if err != nil {
-		var refused *api.Error
 		pause := registerAgain
-		if errors.As(err, &refused) {
+		if _, refused := errors.AsType[*api.Error](err); refused {
 			pause = refusedAgain
 		}
 		d.do(func() { d.unregistered(err) })

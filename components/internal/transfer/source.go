@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"sync"
 
 	"github.com/dragonfly-kube/dragonfly/components/api"
 	"github.com/dragonfly-kube/dragonfly/components/internal/origin"
@@ -87,10 +86,7 @@ func (d *download) fetched(err error) {
 const maxFetchFailures = 3
 
 // sink cuts what the origin sends into pieces.
-type sink struct {
-	d    *download
-	once sync.Once
-}
+type sink struct{ d *download }
 
 // Start implements origin.Sink.
 func (s *sink) Start(info origin.Info) error {
@@ -135,7 +131,7 @@ func representation(h http.Header) map[string]string {
 }
 
 // Part implements origin.Sink.
-func (s *sink) Part(off, n int64) (origin.PartWriter, error) {
+func (s *sink) Part(off, _ int64) (origin.PartWriter, error) {
 	l := s.d.task.Layout()
 	if off%l.Size != 0 {
 		return nil, fmt.Errorf("the origin's part starts at %d, which is no piece boundary", off)
@@ -239,8 +235,7 @@ func (p *part) CloseWithError(err error) error {
 
 // statusOf is the origin's HTTP status behind err, 0 if there is none.
 func statusOf(err error) int {
-	var refused *origin.StatusError
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*origin.StatusError](err); ok {
 		return refused.Code
 	}
 	return 0
