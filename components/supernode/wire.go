@@ -88,7 +88,7 @@ type sinkFor struct{ seed.Sink }
 
 // Start implements origin.Sink.
 func (s sinkFor) Start(i origin.Info) error {
-	return s.Sink.Start(seed.Info{Length: i.Length, Header: i.Header})
+	return s.Sink.Start(seed.Info{Length: i.Length, Header: i.Header, Identified: i.Identified})
 }
 
 // Part implements origin.Sink.

@@ -138,6 +138,7 @@ func (ct *content) learn(got Info) error {
 	ct.mu.Lock()
 	defer ct.mu.Unlock()
 	if ct.known == nil {
+		got.Identified = ct.c.transports.site(ct.home.url.Host).ClientCert != "" || ct.home.header.Get("Authorization") != ""
 		ct.known = &got
 		return nil
 	}

@@ -83,6 +83,8 @@ type Info struct {
 	Length int64
 	// Ranges reports whether the origin can send parts.
 	Ranges bool
+	// Identified says that the origin knew who asked, by an authorization, in the header or the URL, or a client certificate.
+	Identified bool
 	// ETag and LastModified are the validators as sent, "" if absent.
 	ETag, LastModified string
 	// Header holds the representation headers worth repeating: Content-Type, Content-Encoding, Content-Language,

@@ -286,7 +286,7 @@ func TestAParentThatCannotBeReachedIsDown(t *testing.T) {
 
 func TestAvailabilityIsToldAsItComes(t *testing.T) {
 	t.Parallel()
-	d := newDownload(t, 1)
+	d := newDownload(t, 10)
 	p := newParent(t, "HTTP/1.1 200 OK\r\n\r\nping 1\nhave 0-2,9 4 2\nroom 3\nlater 4\n")
 	e := make(events, 64)
 	l := Open(Config{Self: "me", Log: slog.New(slog.DiscardHandler)}, api.Parent{Peer: "p", Addrs: []string{p.Addr().String()}}, d, e)
@@ -300,7 +300,7 @@ func FuzzParseMessage(f *testing.F) {
 		f.Add(line)
 	}
 	f.Fuzz(func(t *testing.T, line string) {
-		m, err := parseMessage(line)
+		m, err := parseMessage(line, 1000)
 		if err == nil && (m.load < 0 || m.verb == "have" && m.pieces == nil) {
 			t.Errorf("%q gives %+v", line, m)
 		}

@@ -26,8 +26,8 @@ type message struct {
 	load   int
 }
 
-// parseMessage reads a line as upload writes it. Verbs it does not know are no error, so that the stream can grow.
-func parseMessage(line string) (message, error) {
+// parseMessage reads a line as upload writes it, of a task with count pieces. Verbs it does not know are no error, so that the stream can grow.
+func parseMessage(line string, count int) (message, error) {
 	f := strings.Fields(line)
 	if len(f) < 2 {
 		return message{}, fmt.Errorf("availability message %.64q is too short", line)
@@ -41,7 +41,7 @@ func parseMessage(line string) (message, error) {
 		if len(f) != 4 {
 			return message{}, fmt.Errorf("availability message %.64q wants 4 words", line)
 		}
-		if m.pieces, err = piece.ParseRanges(f[1]); err != nil {
+		if m.pieces, err = piece.ParseRanges(f[1], count); err != nil {
 			return message{}, err
 		}
 	}
@@ -82,7 +82,7 @@ func (l *Link) readNews(ctx context.Context) error {
 	lines := bufio.NewScanner(resp.Body)
 	lines.Buffer(make([]byte, 0, 4<<10), maxLine)
 	for extend(conn) && lines.Scan() {
-		m, err := parseMessage(lines.Text())
+		m, err := parseMessage(lines.Text(), pieces(l.task.Layout()))
 		if err != nil {
 			return err
 		}
@@ -103,3 +103,11 @@ func (l *Link) readNews(ctx context.Context) error {
 
 // extend gives the next line its time.
 func extend(c net.Conn) bool { return c.SetReadDeadline(time.Now().Add(newsTimeout)) == nil }
+
+// pieces bounds the pieces that a parent can tell of.
+func pieces(l piece.Layout) int {
+	if l.Known() {
+		return l.Count()
+	}
+	return piece.MaxCount
+}

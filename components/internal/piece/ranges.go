@@ -33,28 +33,28 @@ func FormatRanges(s *bitset.BitSet) string {
 	return b.String()
 }
 
-// ParseRanges reads what FormatRanges wrote. Ranges may overlap and come in any order; an index of 16,777,216 or more is an error.
-func ParseRanges(text string) (*bitset.BitSet, error) {
+// ParseRanges reads what FormatRanges wrote of a set of pieces below count. Ranges have to ascend, as written, so that text from the
+// network costs no more than its length and count.
+func ParseRanges(text string, count int) (*bitset.BitSet, error) {
 	s := &bitset.BitSet{}
+	if text == "" {
+		return s, nil
+	}
+	next := uint64(0)
 	for part := range strings.SplitSeq(text, ",") {
-		if part == "" {
-			if text == "" {
-				break
-			}
-			return nil, fmt.Errorf("piece ranges %.64q: empty range", text)
-		}
 		lo, hi, dash := strings.Cut(part, "-")
 		first, err := strconv.ParseUint(lo, 10, 32)
 		last := first
 		if err == nil && dash {
 			last, err = strconv.ParseUint(hi, 10, 32)
 		}
-		if err != nil || last < first || last >= MaxCount {
-			return nil, fmt.Errorf("piece ranges %.64q: %.32q is no range of pieces", text, part)
+		if err != nil || first < next || last < first || last >= uint64(min(count, MaxCount)) {
+			return nil, fmt.Errorf("piece ranges %.64q: %.32q is no ascending range of %d pieces", text, part, count)
 		}
 		for i := first; i <= last; i++ {
 			s.Set(uint(i))
 		}
+		next = last + 1
 	}
 	return s, nil
 }

@@ -204,8 +204,8 @@ func (f *fetching) agree(was, now api.Meta) error {
 }
 
 func (f *fetching) meta(info Info) api.Meta {
-	_, public := api.Anonymous(f.job.Request.Header)
-	meta := api.Meta{Length: info.Length, PieceSize: piece.Size(info.Length), Public: public}
+	_, anonymous := api.Anonymous(f.job.Request.Header)
+	meta := api.Meta{Length: info.Length, PieceSize: piece.Size(info.Length), Public: anonymous && !info.Identified}
 	for _, name := range []string{"Content-Type", "Etag", "Last-Modified"} {
 		if v := info.Header.Get(name); v != "" {
 			if meta.Header == nil {

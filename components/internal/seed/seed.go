@@ -48,6 +48,8 @@ type Range struct{ Off, Len int64 }
 type Info struct {
 	Length int64 // -1 when it tells none
 	Header http.Header
+	// Identified says that the origin knew who asked by more than the request's header, as by a client certificate.
+	Identified bool
 }
 
 // Sink takes content as it arrives. Safe for concurrent use.

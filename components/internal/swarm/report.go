@@ -1,15 +1,14 @@
 package swarm
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
-	"math"
-	"strconv"
-	"strings"
 
 	"github.com/bits-and-blooms/bitset"
 
 	"github.com/dragonfly-kube/dragonfly/components/api"
+	"github.com/dragonfly-kube/dragonfly/components/internal/piece"
 )
 
 const (
@@ -127,25 +126,13 @@ func (t *task) complain(child *peer, b api.BadParent) {
 	t.spreadParents()
 }
 
-// parseHave reads piece.FormatRanges's form of a set of pieces below count. Ranges have to ascend, so that the cost is bounded by
-// the text and count.
+// parseHave reads a report's set of pieces below count, which is not empty.
 func parseHave(text string, count int) (*bitset.BitSet, error) {
-	have := bitset.New(uint(count))
-	next := uint64(0)
-	for part := range strings.SplitSeq(text, ",") {
-		lo, hi, dash := strings.Cut(part, "-")
-		first, err := strconv.ParseUint(lo, 10, 32)
-		last := first
-		if err == nil && dash {
-			last, err = strconv.ParseUint(hi, 10, 32)
-		}
-		if err != nil || first < next || last < first || last >= uint64(min(count, math.MaxInt32)) {
-			return nil, fmt.Errorf("%w: %.32q is no ascending range of the %d pieces known", ErrBadReport, part, count)
-		}
-		for i := first; i <= last; i++ {
-			have.Set(uint(i))
-		}
-		next = last + 1
+	have, err := piece.ParseRanges(text, count)
+	if err != nil || have.None() {
+		return nil, fmt.Errorf("%w: %w", ErrBadReport, cmp.Or(err, errNoPiece))
 	}
 	return have, nil
 }
+
+var errNoPiece = errors.New("no piece is named")

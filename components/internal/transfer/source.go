@@ -93,7 +93,7 @@ func (s *sink) Start(info origin.Info) error {
 	_, anonymous := api.Anonymous(s.d.spec.Header)
 	meta := api.Meta{
 		Length: info.Length, PieceSize: piece.Size(info.Length), Header: representation(info.Header),
-		Public: anonymous && !s.d.spec.Private,
+		Public: anonymous && !info.Identified && !s.d.spec.Private,
 	}
 	return s.onLoop(func() error {
 		if s.d.task != nil {

@@ -34,7 +34,7 @@ func pull(t *testing.T, p *testPeer, sp Spec) ([]byte, Stats) {
 
 func TestPeersPullAtOnceAndEachGivesToOthers(t *testing.T) {
 	t.Parallel()
-	body := content(1, 24<<20)
+	body := content(1, 8<<20)
 	s := newSupernode(t, body)
 	o := newOrigin(t, body)
 	var peers []*testPeer
