@@ -124,6 +124,10 @@ func (s *Server) Run(ctx context.Context) error {
 			return nil
 		})
 	}
+	group.Go(func() error {
+		s.store.Watch(ctx)
+		return nil
+	})
 	if s.keys != nil {
 		group.Go(func() error {
 			s.keys.Watch(ctx)

@@ -61,6 +61,7 @@ type Engine struct {
 	Upload    *upload.Server
 	Host      api.Host
 
+	disk     *store.Disk
 	keys     *secret.Keyring
 	log      *slog.Logger
 	listener net.Listener
@@ -75,9 +76,10 @@ func New(cfg Config, log *slog.Logger, reg prometheus.Registerer) (e *Engine, er
 			err = errors.Join(err, e.closeParts())
 		}
 	}()
-	if e.Store, err = store.OpenDisk(cfg.DataDir, cfg.Disk, log, reg); err != nil {
+	if e.disk, err = store.OpenDisk(cfg.DataDir, cfg.Disk, log, reg); err != nil {
 		return nil, err
 	}
+	e.Store = e.disk
 	if e.Origin, err = origin.New(cfg.Origin, log, reg); err != nil {
 		return nil, err
 	}
@@ -156,6 +158,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	defer cancel()
 	var wg sync.WaitGroup
 	wg.Go(func() { e.Super.Run(ctx, e.Host, version.Get().Version, e.Store) })
+	wg.Go(func() { e.disk.Watch(ctx) })
 	if e.keys != nil {
 		wg.Go(func() { e.keys.Watch(ctx) })
 	}

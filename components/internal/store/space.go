@@ -1,9 +1,11 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -103,8 +105,25 @@ func (d *Disk) evictOne(why shortage) bool {
 	return true
 }
 
-// Trim evicts tasks until quota and free space are as configured. Writers do the same as they need room; a program may call it now and
-// then for the disk space that others take.
+// trimEvery is the time between two looks at the disk space that others take.
+const trimEvery = 30 * time.Second
+
+// Watch calls Trim now and then until ctx ends.
+func (d *Disk) Watch(ctx context.Context) {
+	tick := time.NewTicker(trimEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			d.Trim()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Trim evicts tasks until quota and free space are as configured. Writers do the same as they need room; it is for the disk space that
+// others take.
 func (d *Disk) Trim() {
 	d.life.RLock()
 	defer d.life.RUnlock()
