@@ -90,6 +90,10 @@ cover: ## Run the tests with coverage: total on the terminal, lines in bin/cover
 e2e-clients: build ## Pull with Docker, containerd, skopeo and crane from a real registry (Linux, root)
 	go run ./tests/gotest -tags e2e -count=1 -v -timeout 20m ./tests/e2e/clients
 
+.PHONY: heavy
+heavy: ## Check the memory bounds with blobs of 2 GiB (20 GiB of disk, a few minutes)
+	go run ./tests/gotest -tags heavy -count=1 -v -timeout 20m -run Memory ./tests/swarm
+
 .PHONY: ci
 ci: ## Run everything that CI runs
 	.ci/run
