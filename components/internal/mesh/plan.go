@@ -125,6 +125,15 @@ func (p *Plan) Hold(i int) {
 // Lose says that piece i is not held any longer.
 func (p *Plan) Lose(i int) { p.have.Clear(uint(i)) }
 
+// Keep says that no piece outside held is held any longer, and reports whether that is news.
+func (p *Plan) Keep(held *bitset.BitSet) bool {
+	if held.IsSuperSet(p.have) {
+		return false
+	}
+	p.have.InPlaceIntersection(held)
+	return true
+}
+
 // Want says which piece a reader waits for, -1 for none.
 func (p *Plan) Want(i int, now time.Time) {
 	if i != p.want {

@@ -5,6 +5,7 @@ import "time"
 // climb looks whether the download moves, and takes the next step when it does not: another parent is the plan's to find, the next
 // supernode the registration's; here it is the origin. It runs on the loop.
 func (d *download) climb(now time.Time) {
+	d.reckon()
 	d.reconcile()
 	d.report.flush(d, now)
 	d.idle += tick
@@ -25,6 +26,18 @@ func (d *download) climb(now time.Time) {
 		// The supernode lives and reads the origin for all. A stampede of its peers would not make the origin faster.
 	default:
 		d.goToOrigin("stalled")
+	}
+}
+
+// reckon takes note of pieces that turned out to be corrupt on disk, whoever read them. It runs on the loop.
+func (d *download) reckon() {
+	if d.plan == nil || !d.plan.Keep(d.task.Have()) {
+		return
+	}
+	d.idle = 0
+	if d.verified {
+		d.verified = false // what comes in their place has to be hashed with the rest
+		d.wg.Go(d.verify)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 // reader gives content in order as it comes. One user at a time.
 type reader struct {
 	d      *download
+	own    bool  // d is this reader's use of it, beside the handle's
 	pos    int64
 	end    int64 // -1: to the end of the content
 	since  int   // of the store's news
@@ -37,13 +38,35 @@ func (r *reader) Close() error {
 	r.cancel()
 	r.use.Lock()
 	defer r.use.Unlock()
+	return r.leave()
+}
+
+// leave ends the use of the download. The caller holds use.
+func (r *reader) leave() (err error) {
 	r.d.readers.remove(r)
-	if r.rd == nil {
-		return nil
+	if r.rd != nil {
+		err = r.rd.Close()
+		r.rd = nil
 	}
-	rd := r.rd
-	r.rd = nil
-	return rd.Close()
+	if r.own {
+		r.own = false
+		r.d.release()
+	}
+	return err
+}
+
+// rejoin goes on with another download of the task: r's own has ended, and a piece turned out to be corrupt on disk since.
+func (r *reader) rejoin() error {
+	h, err := r.d.m.Open(r.ctx, r.d.spec)
+	if err != nil {
+		return fmt.Errorf("content kept was lost: %w", err)
+	}
+	if err := r.leave(); err != nil {
+		r.d.log.Debug("closing kept content failed", "err", err)
+	}
+	r.d, r.own, r.since = h.d, true, 0
+	r.d.readers.set(r, r.pos)
+	return nil
 }
 
 // Read implements io.Reader.
@@ -57,7 +80,8 @@ func (r *reader) Read(p []byte) (int, error) {
 		}
 		k, err := r.rd.ReadAt(p[:min(int64(len(p)), n)], r.pos)
 		if errors.Is(err, store.ErrNotHeld) && k == 0 {
-			continue // dropped since await looked
+			r.d.do(r.d.reckon) // dropped since await looked
+			continue
 		}
 		r.advance(int64(k))
 		if errors.Is(err, io.EOF) || k > 0 {
@@ -82,7 +106,9 @@ func (r *reader) WriteTo(w io.Writer) (total int64, err error) {
 		k, err := r.rd.Send(w, r.pos, n)
 		total += k
 		r.advance(k)
-		if err != nil && !errors.Is(err, store.ErrNotHeld) {
+		if errors.Is(err, store.ErrNotHeld) {
+			r.d.do(r.d.reckon)
+		} else if err != nil {
 			return total, err
 		}
 	}
@@ -98,28 +124,13 @@ const maxSend = 4 << 20
 
 // await waits until bytes at the position are held and returns how many are in a row; io.EOF at the end.
 func (r *reader) await() (int64, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	select {
-	case <-r.d.opened:
-	case <-r.d.failed:
-		return 0, r.d.err
-	case <-r.ctx.Done():
-		return 0, r.ctx.Err()
-	}
-	t := r.d.task
-	if r.rd == nil {
-		rd, err := t.Reader()
-		if err != nil {
-			return 0, fmt.Errorf("open content for reading: %w", err)
-		}
-		r.rd = rd
-	}
 	for {
-		gained, changed := t.News(r.since)
+		if err := r.ready(); err != nil {
+			return 0, err
+		}
+		gained, changed := r.d.task.News(r.since)
 		r.since += len(gained)
-		l := t.Layout()
+		l := r.d.task.Layout()
 		end := r.end
 		if l.Known() && (end < 0 || end > l.Length) {
 			end = l.Length
@@ -136,8 +147,38 @@ func (r *reader) await() (int64, error) {
 			return 0, r.d.err
 		case <-r.ctx.Done():
 			return 0, r.ctx.Err()
+		case <-r.d.ended:
+			if r.held(end) > 0 {
+				continue
+			}
+			if err := r.rejoin(); err != nil {
+				return 0, err
+			}
 		}
 	}
+}
+
+// ready waits until the content can be read.
+func (r *reader) ready() error {
+	if err := r.ctx.Err(); err != nil {
+		return err
+	}
+	select {
+	case <-r.d.opened:
+	case <-r.d.failed:
+		return r.d.err
+	case <-r.ctx.Done():
+		return r.ctx.Err()
+	}
+	if r.rd != nil {
+		return nil
+	}
+	rd, err := r.d.task.Reader()
+	if err != nil {
+		return fmt.Errorf("open content for reading: %w", err)
+	}
+	r.rd = rd
+	return nil
 }
 
 // held is how many bytes from the position on are held in a row, up to end (-1: unknown) and maxSend.

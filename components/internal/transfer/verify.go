@@ -72,9 +72,14 @@ func (d *download) check() error {
 				return d.ctx.Err()
 			}
 		}
-		if pos, err = hashPiece(h, rd, l.At(pos), d.task, buf[:]); err != nil {
+		next, err := hashPiece(h, rd, l.At(pos), d.task, buf[:])
+		if err != nil {
 			return err
 		}
+		if next == pos {
+			d.do(d.reckon)
+		}
+		pos = next
 	}
 	if h != nil && digest.NewDigest(d.spec.Digest.Algorithm(), h) != d.spec.Digest {
 		return fmt.Errorf("%w %s", ErrDigest, d.spec.Digest)
