@@ -317,6 +317,22 @@ func TestADeadSupernodeIsProbedAndComesBack(t *testing.T) {
 	}
 }
 
+func TestTheStreamsThatASupernodesDeathEndsAreOneFailure(t *testing.T) {
+	t.Parallel()
+	s := newSupernode(t)
+	c := newClient(t, Config{Addrs: []string{s.addr()}})
+	session, _, err := c.Register(t.Context(), testTask, api.RegisterRequest{Peer: "p"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		_ = session.Events(t.Context(), 0, func(*api.Update) {}) // always ends with an error
+	}
+	if n := c.all()[0]; n.alive() || !n.due(time.Now().Add(firstProbePause)) {
+		t.Error("a supernode that served ten tasks is not probed after the first pause")
+	}
+}
+
 type names map[string][]string
 
 func (m names) LookupHost(_ context.Context, host string) ([]string, error) {

@@ -74,10 +74,26 @@ func (n *node) succeeded() {
 	n.down, n.failures = false, 0
 }
 
-// failed takes the node out of use until a probe succeeds.
+// lost takes the node out of use unless it is already, and reports whether it did: its many calls that end at once are one failure.
+func (n *node) lost(now time.Time) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.down {
+		return false
+	}
+	n.fail(now)
+	return true
+}
+
+// failed takes the node out of use until a probe succeeds, for longer each time in a row.
 func (n *node) failed(now time.Time) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.fail(now)
+}
+
+// fail is failed for a caller that holds mu.
+func (n *node) fail(now time.Time) {
 	n.down, n.told = true, false
 	n.failures++
 	n.retryAt = now.Add(min(maxProbePause, firstProbePause<<min(n.failures-1, 8)))

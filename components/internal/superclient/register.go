@@ -60,9 +60,11 @@ func (c *Client) Register(ctx context.Context, task string, req api.RegisterRequ
 
 // lost takes a supernode out of use.
 func (c *Client) lost(n *node, err error) {
+	if !n.lost(time.Now()) {
+		return
+	}
 	c.metrics.lost.Inc()
 	c.cfg.Log.Warn("supernode does not answer; tasks go to the next, or to the origin", "supernode", n.addr, "err", err)
-	n.failed(time.Now())
 }
 
 // withholdSecrets keeps credentials on this host where the connection would show them.

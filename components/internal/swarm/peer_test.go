@@ -262,7 +262,7 @@ func TestReportsThatMakeNoSenseAreRefused(t *testing.T) {
 		w.report("p1", api.Report{Meta: &meta, Pieces: pieces(0, 1, 2)})
 		other := api.Meta{Length: taskLength + 1, PieceSize: piece.MinSize}
 		for name, r := range map[string]api.Report{
-			"pieces not known":             {Have: "0-3"},
+			"pieces that are not there":    {Have: fmt.Sprint("0-", pieceCount)},
 			"text":                         {Have: "all"},
 			"another length":               {Meta: &other},
 			"another digest":               {Pieces: []api.Piece{{Index: 0, SHA256: make([]byte, 32)}}},
@@ -278,6 +278,25 @@ func TestReportsThatMakeNoSenseAreRefused(t *testing.T) {
 		}
 		if err := w.Report(idOf("other"), "p1", &api.Report{}); !errors.Is(err, ErrUnknownPeer) {
 			t.Errorf("unknown task: %v, want ErrUnknownPeer", err)
+		}
+		w.checkCounts()
+	})
+}
+
+func TestAPeerMayHoldPiecesThatTheSwarmHasNotLearnedYet(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T) {
+		w := newWorld(t, down)
+		w.register(request("p1"))
+		w.register(request("p2"))
+		meta := taskMeta()
+		w.report("p1", api.Report{Meta: &meta, Pieces: pieces(0, 1, 2)})
+		w.report("p2", api.Report{Have: "1-5"}) // it read the origin while the supernode restarted
+		w.checkCounts()
+		w.report("p1", api.Report{Pieces: pieces(3, 4)})
+		w.report("p2", api.Report{Have: "1-5", Left: true})
+		if info, err := w.Task(taskID); err != nil || info.Peers != 1 {
+			t.Errorf("the task is %+v, %v, want the peer that left gone", info, err)
 		}
 		w.checkCounts()
 	})

@@ -31,11 +31,11 @@ func (s *Swarm) Report(id, name string, r *api.Report) error {
 			return err
 		}
 		if r.Have != "" && !p.complete {
-			have, err := parseHave(r.Have, len(t.position))
+			have, err := parseHave(r.Have, t.limit())
 			if err != nil {
 				return err
 			}
-			t.setHave(p, have)
+			t.setHave(p, t.named(have))
 		}
 		if r.Complete && t.told() {
 			t.setComplete(p)
@@ -124,6 +124,14 @@ func (t *task) complain(child *peer, b api.BadParent) {
 		t.mesh.Bar(parent.id)
 	}
 	t.spreadParents()
+}
+
+// named leaves out what no digest is known of: a peer that read the origin itself may be ahead of what the swarm learned.
+func (t *task) named(have *bitset.BitSet) *bitset.BitSet {
+	for i, ok := have.NextSet(uint(len(t.position))); ok; i, ok = have.NextSet(i + 1) {
+		have.Clear(i)
+	}
+	return have
 }
 
 // parseHave reads a report's set of pieces below count, which is not empty.

@@ -165,16 +165,20 @@ func (t *task) metaChanged() {
 	t.notify()
 }
 
+// limit bounds the pieces that there can be.
+func (t *task) limit() int {
+	if n := t.layout().Count(); n >= 0 {
+		return n
+	}
+	return len(t.position) + unknownAhead
+}
+
 // learn adds a piece's digest to the log.
 func (t *task) learn(p api.Piece) error {
 	if len(p.SHA256) != len(piece.Digest{}) {
 		return fmt.Errorf("%w: the digest of piece %d has %d bytes", ErrConflict, p.Index, len(p.SHA256))
 	}
-	limit := len(t.position) + unknownAhead
-	if n := t.layout().Count(); n >= 0 {
-		limit = n
-	}
-	if t.meta.PieceSize == 0 || p.Index < 0 || p.Index >= limit {
+	if t.meta.PieceSize == 0 || p.Index < 0 || p.Index >= t.limit() {
 		return fmt.Errorf("%w: there is no piece %d", ErrConflict, p.Index)
 	}
 	if p.Index >= len(t.position) {
