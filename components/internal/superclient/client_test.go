@@ -317,6 +317,20 @@ func TestADeadSupernodeIsProbedAndComesBack(t *testing.T) {
 	}
 }
 
+func TestASupernodeThatDiesBetweenHeartbeatsIsProbedSoon(t *testing.T) {
+	t.Parallel()
+	c := newClient(t, Config{Addrs: []string{newSupernode(t).addr()}})
+	c.resolve(t.Context())
+	n, now := c.all()[0], time.Now()
+	if !n.due(now) || n.due(now.Add(api.HeartbeatInterval-1)) || !n.due(now.Add(api.HeartbeatInterval)) {
+		t.Error("a living supernode is not asked once an interval")
+	}
+	n.lost(now)
+	if n.due(now) || !n.due(now.Add(firstProbePause)) {
+		t.Error("a supernode that just died is not probed after the first pause")
+	}
+}
+
 func TestTheStreamsThatASupernodesDeathEndsAreOneFailure(t *testing.T) {
 	t.Parallel()
 	s := newSupernode(t)

@@ -34,6 +34,7 @@ type node struct {
 	down     bool       // nobody asks it but the prober
 	failures int        // in a row
 	retryAt  time.Time  // of the prober
+	beatAt   time.Time  // of the next heartbeat, while not down
 	told     bool       // our inventory was sent
 	wants    bool       // it asked for our inventory
 	revision uint64     // of the inventory told

@@ -40,7 +40,6 @@ func (c *Client) Run(ctx context.Context, host api.Host, version string, inv Inv
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	busy := map[*node]chan struct{}{}
-	next := map[*node]time.Time{}
 	var resolved time.Time
 	for {
 		now := time.Now()
@@ -49,12 +48,8 @@ func (c *Client) Run(ctx context.Context, host api.Host, version string, inv Inv
 			resolved = now
 		}
 		for _, n := range c.all() {
-			if running(busy[n]) || now.Before(next[n]) || !n.due(now) {
+			if running(busy[n]) || !n.due(now) {
 				continue
-			}
-			next[n] = now.Add(api.HeartbeatInterval)
-			if !n.alive() {
-				next[n] = now // due decides
 			}
 			done := make(chan struct{})
 			busy[n] = done
@@ -83,11 +78,19 @@ func running(done chan struct{}) bool {
 	}
 }
 
-// due reports whether a node may be asked: a dead one only when its pause is over (half-open).
+// due reports whether a node may be asked: a dead one when its pause is over (half-open), whenever it was asked last, else at the
+// pace of heartbeats, which this call counts as one of.
 func (n *node) due(now time.Time) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return !n.down || !now.Before(n.retryAt)
+	if n.down {
+		return !now.Before(n.retryAt)
+	}
+	if now.Before(n.beatAt) {
+		return false
+	}
+	n.beatAt = now.Add(api.HeartbeatInterval)
+	return true
 }
 
 // beat sends one heartbeat; to a dead node it is the probe that brings it back.

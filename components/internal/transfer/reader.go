@@ -13,7 +13,7 @@ import (
 // reader gives content in order as it comes. One user at a time.
 type reader struct {
 	d      *download
-	own    bool  // d is this reader's use of it, beside the handle's
+	own    bool // d is this reader's use of it, beside the handle's
 	pos    int64
 	end    int64 // -1: to the end of the content
 	since  int   // of the store's news
