@@ -23,7 +23,7 @@ help: ## List the targets
 	@echo
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo
-	@echo 'variables: PKG=./components/...  what test and fuzz work on        FUZZTIME=5s  time for each fuzz target'
+	@echo 'variables: PKG=./components/...  what test and fuzz work on        FUZZTIME=5s  time or inputs (1000x) for each fuzz target'
 	@echo '           DEMO_IMAGE=ref        demo pulls a real image instead    DEMO_KEEP=1  demo leaves everything running'
 	@echo '           VERSION=$(VERSION)'
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs every fuzz target of the packages for a time each: tests/fuzz.sh [TIME] [PACKAGES]. Ends at the first failure, whose input
+# Runs every fuzz target of the packages for a time (5s) or a number of inputs (1000x) each: tests/fuzz.sh [TIME] [PACKAGES]. Ends at the first failure, whose input
 # go test leaves under the package's testdata/fuzz.
 set -eu
 time=${1:-5s}
