@@ -23,10 +23,10 @@ type uplink struct {
 
 // reconcile opens links to the parents that the supernode gave and closes the others. A parent that failed rests for a while.
 func (d *download) reconcile() {
-	if d.plan == nil || d.comesWhole() {
+	now := time.Now()
+	if d.plan == nil || d.comesWhole(now) {
 		return
 	}
-	now := time.Now()
 	for id, l := range d.links {
 		if !slices.ContainsFunc(d.wanted, func(p api.Parent) bool { return sameParent(p, l.parent) }) {
 			d.closeLink(id)
@@ -42,13 +42,23 @@ func (d *download) reconcile() {
 	}
 }
 
-// wholeWait is how long content of one piece is awaited from the supernode itself. It is well below Config.Stall, so that the seed and
-// peers are asked before the origin is.
-const wholeWait = time.Second
+const (
+	// wholeWait is how long content of one piece is awaited from the supernode itself. It is well below Config.Stall, so that the seed
+	// and peers are asked before the origin is.
+	wholeWait = time.Second
+	// wholeSoon is how long after its digest. The seed has the content then, and only checks it; else another peer read the origin, and
+	// the supernode will not send it.
+	wholeSoon = 100 * time.Millisecond
+)
 
 // comesWhole reports whether the content is one piece or less, which the supernode sends inside an update: a mesh for it would cost more
-// than it brings.
-func (d *download) comesWhole() bool { return d.isTiny() && d.session != nil && d.idle < wholeWait }
+// than it brings. It does not send what peers read with credentials that stay with them.
+func (d *download) comesWhole(now time.Time) bool {
+	if !d.isTiny() || d.session == nil || d.spec.Private || d.idle >= wholeWait {
+		return false
+	}
+	return d.digests.get(0) == nil || now.Sub(d.told) < wholeSoon
+}
 
 // isTiny reports whether the content is known to be one piece or less.
 func (d *download) isTiny() bool {

@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/dragonfly-kube/dragonfly/components/api"
@@ -25,6 +26,8 @@ type reporter struct {
 	urgent  bool // worth sending at once
 	sending bool
 	sent    time.Time
+	// flying is what the report under way tells as source. The end of the download may keep it from arriving.
+	flying []api.Piece
 }
 
 // renew makes the next report follow at once, because a session begins.
@@ -78,13 +81,13 @@ func (r *reporter) flush(d *download, now time.Time) {
 		return
 	}
 	report, s := r.take(d), d.session
-	r.sending, r.sent = true, now
+	r.sending, r.sent, r.flying = true, now, report.Pieces
 	d.wg.Go(func() {
 		ctx, cancel := context.WithTimeout(d.ctx, reportTimeout)
 		defer cancel()
 		err := s.Report(ctx, report)
 		d.do(func() {
-			r.sending = false
+			r.sending, r.flying = false, nil
 			if err != nil {
 				d.log.Debug("report failed", "err", err)
 				r.restore(report)
@@ -120,6 +123,7 @@ func (r *reporter) last(d *download, complete bool) {
 	}
 	report := r.take(d)
 	report.Complete, report.Left = complete, !complete
+	report.Pieces = append(slices.Clone(r.flying), report.Pieces...)
 	s := d.session
 	d.wg.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), reportTimeout)
