@@ -77,7 +77,11 @@ func New(cfg Config, log *slog.Logger) (_ *Server, err error) {
 	if s.store, err = store.OpenDisk(cfg.DataDir, store.DiskConfig{Quota: cfg.DiskQuota, MinFree: cfg.DiskMinFree}, log, s.registry); err != nil {
 		return nil, err
 	}
-	if s.origin, err = origin.New(cfg.Origin, log, s.registry); err != nil {
+	outward, err := cfg.guarded()
+	if err != nil {
+		return nil, err
+	}
+	if s.origin, err = origin.New(outward, log, s.registry); err != nil {
 		return nil, err
 	}
 	s.probe.check = func() error { return probeWritable(cfg.DataDir) }
