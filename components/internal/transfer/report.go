@@ -77,7 +77,7 @@ func (r *reporter) due(now time.Time, source bool) bool {
 
 // flush sends the next report if it is due.
 func (r *reporter) flush(d *download, now time.Time) {
-	if d.session == nil || d.task == nil || !r.due(now, d.source) {
+	if d.session == nil || d.task == nil && r.next.SourceFailed == nil || !r.due(now, d.source) {
 		return
 	}
 	report, s := r.take(d), d.session
@@ -99,8 +99,10 @@ func (r *reporter) flush(d *download, now time.Time) {
 // take empties the reporter into a report.
 func (r *reporter) take(d *download) api.Report {
 	report := r.next
-	report.Have = piece.FormatRanges(d.task.Have())
-	if d.source {
+	if d.task != nil {
+		report.Have = piece.FormatRanges(d.task.Have())
+	}
+	if d.source && d.task != nil {
 		meta := d.task.Meta()
 		report.Meta = &meta
 	}
@@ -118,7 +120,7 @@ func (r *reporter) restore(lost api.Report) {
 
 // last tells the supernode how the download ended.
 func (r *reporter) last(d *download, complete bool) {
-	if d.session == nil || d.task == nil {
+	if d.session == nil || d.task == nil && r.next.SourceFailed == nil {
 		return
 	}
 	report := r.take(d)

@@ -17,12 +17,14 @@ import (
 	"github.com/dragonfly-kube/dragonfly/components/internal/store"
 )
 
-// electing is a supernode that makes whoever registers the source, and lets no report through but a last one.
+// electing is a supernode that makes whoever registers the source, and lets no report through but a last one and one of a failure.
 type electing struct {
 	mu      sync.Mutex // guards the fields below
 	reports []api.Report
 	first   chan struct{} // closed when a report that is not the last is under way
 	once    sync.Once
+	failed  chan struct{} // closed when the source told that it failed
+	tell    sync.Once
 }
 
 func (e *electing) Configured() bool { return true }
@@ -39,6 +41,10 @@ func (e *electing) Events(ctx context.Context, _ int, _ func(*api.Update)) error
 }
 
 func (e *electing) Report(ctx context.Context, r api.Report) error {
+	if r.SourceFailed != nil {
+		e.tell.Do(func() { close(e.failed) })
+		return nil
+	}
 	if !r.Complete && !r.Left {
 		e.once.Do(func() { close(e.first) })
 		<-ctx.Done()
@@ -92,6 +98,34 @@ func TestTheLastReportOfASourceTellsAllThatNoEarlierOneBrought(t *testing.T) {
 	}
 	if want := piece.NewLayout(int64(len(body))).Count(); len(told) != want {
 		t.Errorf("the last report tells %d pieces, want all %d", len(told), want)
+	}
+}
+
+func TestASourceThatGetsNothingSaysSo(t *testing.T) {
+	t.Parallel()
+	for name, handler := range map[string]http.Handler{
+		"the origin refuses":        http.NotFoundHandler(),
+		"the origin leads nowhere":  http.RedirectHandler("/", http.StatusFound),
+		"the origin's URL is wrong": http.RedirectHandler("ftp://origin.invalid/", http.StatusFound),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := &electing{first: make(chan struct{}), failed: make(chan struct{})}
+			o := newOrigin(t, nil)
+			o.server.Config.Handler = handler
+			p := newPeer(t, "peer", e, o)
+			d := digest.FromString(name)
+			h, err := p.Open(t.Context(), Spec{ID: d.Encoded(), URL: o.server.URL, Digest: d})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer h.Close()
+			select {
+			case <-e.failed:
+			case <-time.After(20 * time.Second):
+				t.Error("the supernode was not told")
+			}
+		})
 	}
 }
 
