@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strconv"
 	"time"
 
@@ -103,12 +102,8 @@ func (s *Server) listen(cfg Config, mirror http.Handler) error {
 	if cfg.Socket == "" {
 		return nil
 	}
-	if err := os.MkdirAll(filepath.Dir(cfg.Socket), 0o755); err != nil { //nolint:gosec // the socket has its own mode
-		return fmt.Errorf("make the socket's directory: %w", err)
-	}
-	// One left by a process that was killed; a living one holds the lock of the data directory, so we would not be here.
-	if err := os.Remove(cfg.Socket); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("remove the old socket: %w", err)
+	if err := freeSocket(cfg.Socket); err != nil {
+		return err
 	}
 	if err := s.add("socket", "unix", cfg.Socket, localapi.Handler(s.engine, s.describe, s.log)); err != nil {
 		return err

@@ -69,8 +69,8 @@ type Engine struct {
 }
 
 // New opens the store, listens on the peer port and wires the rest. Nothing is served before Run.
-func New(cfg Config, log *slog.Logger, reg prometheus.Registerer) (e *Engine, err error) {
-	e = &Engine{log: log, keys: cfg.Keys}
+func New(cfg Config, log *slog.Logger, reg prometheus.Registerer) (_ *Engine, err error) {
+	e := &Engine{log: log, keys: cfg.Keys}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, e.closeParts())
