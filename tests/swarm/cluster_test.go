@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/dragonfly-kube/dragonfly/components/dfdaemon"
 	"github.com/dragonfly-kube/dragonfly/components/supernode"
 )
@@ -119,18 +121,22 @@ func check(r io.Reader, digest string) error {
 	return nil
 }
 
-// pullAll pulls on all nodes at once.
+// pullAll pulls on all nodes at once, on each as many blobs side by side as container runtimes do (3 is the default of Docker and
+// containerd).
 func (c *local) pullAll(digests ...string) {
 	c.t.Helper()
 	var wg sync.WaitGroup
 	for i, d := range c.nodes {
-		for _, digest := range digests {
-			wg.Go(func() {
-				if err := c.pull(d, digest); err != nil {
-					c.t.Errorf("node %d: %v", i, err)
-				}
-			})
-		}
+		wg.Go(func() {
+			var group errgroup.Group
+			group.SetLimit(3)
+			for _, digest := range digests {
+				group.Go(func() error { return c.pull(d, digest) })
+			}
+			if err := group.Wait(); err != nil {
+				c.t.Errorf("node %d: %v", i, err)
+			}
+		})
 	}
 	wg.Wait()
 }

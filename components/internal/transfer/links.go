@@ -48,7 +48,7 @@ const (
 	wholeWait = time.Second
 	// wholeSoon is how long after its digest. The seed has the content then, and only checks it; else another peer read the origin, and
 	// the supernode will not send it.
-	wholeSoon = 100 * time.Millisecond
+	wholeSoon = 500 * time.Millisecond
 )
 
 // comesWhole reports whether the content is one piece or less, which the supernode sends inside an update: a mesh for it would cost more
