@@ -1,6 +1,7 @@
 package dfdaemon
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -31,7 +32,7 @@ func freeSocket(path string) error {
 	if info.Mode().Type() != os.ModeSocket {
 		return fmt.Errorf("option \"socket\": %s is there and no socket: remove it, or choose another path", path)
 	}
-	if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
+	if c, err := (&net.Dialer{Timeout: time.Second}).DialContext(context.Background(), "unix", path); err == nil {
 		c.Close()
 		return fmt.Errorf("option \"socket\": another process serves %s: stop it, or choose another path", path)
 	}

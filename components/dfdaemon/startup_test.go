@@ -26,7 +26,7 @@ func loopbackConfig(t *testing.T) Config {
 // socketPath is short enough for a socket whatever the test's name.
 func socketPath(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "df")
+	dir, err := os.MkdirTemp("", "df") //nolint:usetesting // the path of a socket is short, that of t.TempDir is not
 	if err != nil {
 		t.Fatal(err)
 	}
