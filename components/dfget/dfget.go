@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -31,12 +32,17 @@ func Run(ctx context.Context, c Config, streams Streams, log *slog.Logger) error
 		return &config.UsageError{Err: err}
 	}
 	g := &get{cfg: &c, streams: streams, log: log, sources: []source{daemonSource(&c), engineSource(&c, log)}}
+	if !c.NoOrigin {
+		g.sources = append(g.sources, originSource(&c, log))
+	}
 	return g.run(ctx)
 }
 
 // source is a way to the content.
 type source struct {
 	name string
+	// after reports whether this source may help once the one before failed with err; nil for always.
+	after func(err error) bool
 	// open returns a Fetcher and what ends it. keep says that what is on disk may help the next call.
 	open func(ctx context.Context) (f localapi.Fetcher, shut func(keep bool), err error)
 }
@@ -77,6 +83,9 @@ func (g *get) run(ctx context.Context) error {
 	if err != nil {
 		return explain(ctx, err, g.cfg, g.out.Close(keeps(ctx, err)))
 	}
+	if g.cfg.Output != "-" {
+		os.RemoveAll(g.cfg.Output + storeSuffix) // of a call that was interrupted, or found no place in it
+	}
 	fmt.Fprintln(g.streams.Err, summary(g.cfg, g.written, time.Since(started), g.before))
 	return nil
 }
@@ -113,6 +122,9 @@ func (g *get) tryAll(ctx context.Context) error {
 	defer g.show.end()
 	var last error
 	for _, s := range g.sources {
+		if s.after != nil && last != nil && !s.after(last) {
+			break
+		}
 		err := g.try(ctx, s)
 		if err == nil || ctx.Err() != nil || !movesOn(err) {
 			return err

@@ -138,6 +138,33 @@ func TestSourcesTakeOver(t *testing.T) {
 	}
 }
 
+func TestASourceForOneKindOfFailureIsAskedAfterThatOnly(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		err   error
+		asked bool
+	}{
+		"no place for pieces":      {&api.Error{Code: api.CodeInternal}, true},
+		"the origin is not there":  {&api.Error{Code: api.CodeOrigin}, false},
+		"a source that left":       {localapi.ErrNoDaemon, false},
+		"content that is not real": {&api.Error{Code: api.CodeInvalid}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			first, last := fake{t: t, steps: []step{{stop: 5, then: tc.err}}}, fake{t: t, steps: []step{{}}}
+			final := last.source("last")
+			final.after = noPlace
+			var stdout, stderr bytes.Buffer
+			c := Config{URL: "http://h/f", Output: "-", Pattern: api.PatternP2P}
+			g := &get{cfg: &c, streams: Streams{Out: &stdout, Err: &stderr}, log: quiet, sources: []source{first.source("first"), final}}
+			err := g.run(t.Context())
+			if asked := len(last.asked) > 0; asked != tc.asked || asked != (err == nil) || asked && stdout.String() != text {
+				t.Errorf("asked %v, got %q, %v; want asked %v", asked, stdout.String(), err, tc.asked)
+			}
+		})
+	}
+}
+
 func TestEachFailureHasItsExitCode(t *testing.T) {
 	t.Parallel()
 	origin := func(status int) error {
@@ -272,7 +299,7 @@ func TestTimeoutAndInterruption(t *testing.T) {
 		} {
 			c := Config{URL: "http://h/f", Output: path, Pattern: api.PatternP2P, Timeout: tc.timeout}
 			open := func(context.Context) (localapi.Fetcher, func(bool), error) { return stuck{}, func(bool) {}, nil }
-			g := &get{cfg: &c, streams: Streams{Err: io.Discard}, log: quiet, sources: []source{{"stuck", open}}}
+			g := &get{cfg: &c, streams: Streams{Err: io.Discard}, log: quiet, sources: []source{{name: "stuck", open: open}}}
 			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 			time.AfterFunc(2*time.Minute, cancel)
 			err := g.run(ctx)
@@ -412,5 +439,21 @@ func TestRunWithoutDaemonAndSupernode(t *testing.T) {
 	wantFile(t, c.Output, string(body))
 	if !strings.Contains(talk.String(), "100 % from origin") {
 		t.Errorf("said %q", talk.String())
+	}
+}
+
+func TestWhatAnInterruptedCallLeftGoesWithTheFileInPlace(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	c := Config{Output: filepath.Join(dir, "f")}
+	if err := os.MkdirAll(filepath.Join(c.Output+storeSuffix, "tasks"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := download(t, c, &fake{steps: []step{{}}}); err != nil {
+		t.Fatal(err)
+	}
+	wantFile(t, c.Output, text)
+	if got := files(t, dir); len(got) != 1 {
+		t.Errorf("left %q, want the file alone", got)
 	}
 }

@@ -2,6 +2,7 @@ package dfget
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/dragonfly-kube/dragonfly/components/api"
 	"github.com/dragonfly-kube/dragonfly/components/internal/engine"
 	"github.com/dragonfly-kube/dragonfly/components/internal/localapi"
 	"github.com/dragonfly-kube/dragonfly/components/internal/origin"
@@ -73,6 +75,27 @@ func engineSource(c *Config, log *slog.Logger) source {
 			}
 		}, nil
 	}}
+}
+
+// originSource is the origin itself, without a place for pieces: they take the file's size once more.
+func originSource(c *Config, log *slog.Logger) source {
+	return source{name: "origin", after: noPlace, open: func(context.Context) (localapi.Fetcher, func(bool), error) {
+		cfg := origin.Config{RateLimit: c.limit()}
+		if err := c.Hosts.Apply(&cfg); err != nil {
+			return nil, nil, err
+		}
+		client, err := origin.New(cfg, log, prometheus.NewRegistry())
+		if err != nil {
+			return nil, nil, err
+		}
+		return engine.Direct{Origin: client}, func(bool) { client.Close() }, nil
+	}}
+}
+
+// noPlace reports whether a source failed for what it keeps, and not for what it reads.
+func noPlace(err error) bool {
+	e, ok := errors.AsType[*api.Error](err)
+	return ok && e.Code == api.CodeInternal
 }
 
 // engine is the part of c for a peer inside this process.

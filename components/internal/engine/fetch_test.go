@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"sync/atomic"
@@ -115,6 +116,45 @@ func TestFetch(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestDirectIsLikeAnEngineThatReadsTheOrigin(t *testing.T) {
+	t.Parallel()
+	body := bytes.Repeat([]byte("0123456789abcdef"), 20_000)
+	url, _ := fileServer(t, body)
+	client, err := origin.New(origin.Config{Retries: -1}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	req := api.FetchRequest{URL: url + "/private", Tag: "t", Offset: 1000, Header: map[string][]string{"authorization": {"Bearer x"}}}
+	want, err := newEngine(t).Fetch(t.Context(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer want.Body.Close()
+	got, err := Direct{client}.Fetch(t.Context(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer got.Body.Close()
+	if got.Task != want.Task || got.Length != want.Length || !maps.Equal(got.Header, want.Header) {
+		t.Errorf("got %s, %d bytes, %v; want %s, %d bytes, %v", got.Task, got.Length, got.Header, want.Task, want.Length, want.Header)
+	}
+	if b, err := io.ReadAll(got.Body); err != nil || !bytes.Equal(b, body[1000:]) || got.Shares().FromOrigin != int64(len(b)) {
+		t.Errorf("read %d bytes, %v, shares %+v", len(b), err, got.Shares())
+	}
+	req.Header = nil
+	if _, err := (Direct{client}).Fetch(t.Context(), req); statusOf(err) != http.StatusUnauthorized {
+		t.Errorf("without a token: %v, want the origin's 401", err)
+	}
+}
+
+func statusOf(err error) int {
+	if e, ok := errors.AsType[*api.Error](err); ok {
+		return e.Status
+	}
+	return 0
 }
 
 func TestWrongContentIsInvalid(t *testing.T) {
