@@ -3,12 +3,14 @@
 package dfdaemon
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
+	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/dragonfly-kube/dragonfly/components/api"
@@ -111,62 +113,35 @@ func (c Config) Validate() error {
 	if c.Advertise != "" && net.ParseIP(c.Advertise) == nil {
 		bad("option %q: %q is no IP address", "advertise-addr", c.Advertise)
 	}
-	if _, err := c.registries(); err != nil {
+	if _, err := c.origins(); err != nil {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
 
-// registries reads the options about single registries.
-func (c Config) registries() (map[string]origin.Registry, error) {
-	m := map[string]origin.Registry{}
-	set := func(host string, f func(*origin.Registry)) error {
+// origins says how registries are reached, each by the one name that the mirror has for it.
+func (c Config) origins() (origin.Config, error) {
+	o := origin.Config{RateLimit: c.OriginRate}
+	if err := (origin.Options{CA: c.RegistryCA, Cert: c.RegistryCert, PlainHTTP: c.PlainHTTP}).Apply(&o); err != nil {
+		return o, err
+	}
+	named := map[string]origin.Registry{}
+	for _, host := range slices.Sorted(maps.Keys(o.Registries)) {
+		r := o.Registries[host]
 		name, err := upstream.Canonical(host)
 		if err != nil {
-			return err
+			return o, fmt.Errorf("options %q, %q, %q: %w", "registry-ca", "registry-cert", "plain-http", err)
 		}
-		r := m[name]
-		f(&r)
-		m[name] = r
-		return nil
-	}
-	var errs []error
-	for _, host := range c.PlainHTTP {
-		if err := set(host, func(r *origin.Registry) { r.PlainHTTP = true }); err != nil {
-			errs = append(errs, fmt.Errorf("option %q: %w", "plain-http", err))
+		was := named[name] // Docker Hub has several names
+		named[name] = origin.Registry{
+			CAFile:     cmp.Or(r.CAFile, was.CAFile),
+			ClientCert: cmp.Or(r.ClientCert, was.ClientCert),
+			ClientKey:  cmp.Or(r.ClientKey, was.ClientKey),
+			PlainHTTP:  r.PlainHTTP || was.PlainHTTP,
 		}
 	}
-	for _, text := range c.RegistryCA {
-		host, file, ok := strings.Cut(text, "=")
-		if !ok {
-			continue // for every registry
-		}
-		if err := set(host, func(r *origin.Registry) { r.CAFile = file }); err != nil {
-			errs = append(errs, fmt.Errorf("option %q: %w", "registry-ca", err))
-		}
-	}
-	for _, text := range c.RegistryCert {
-		host, files, ok := strings.Cut(text, "=")
-		cert, key, both := strings.Cut(files, ":")
-		if !ok || !both {
-			errs = append(errs, fmt.Errorf("option %q: %q, want host[:port]=CERT:KEY", "registry-cert", text))
-			continue
-		}
-		if err := set(host, func(r *origin.Registry) { r.ClientCert, r.ClientKey = cert, key }); err != nil {
-			errs = append(errs, fmt.Errorf("option %q: %w", "registry-cert", err))
-		}
-	}
-	return m, errors.Join(errs...)
-}
-
-// commonCA is the file of roots for every registry, "" if there is none.
-func (c Config) commonCA() string {
-	for _, text := range c.RegistryCA {
-		if !strings.Contains(text, "=") {
-			return text
-		}
-	}
-	return ""
+	o.Registries = named
+	return o, nil
 }
 
 // engine is the part of c that makes this node a peer.
@@ -176,7 +151,7 @@ func (c Config) engine(keys *secret.Keyring, log *slog.Logger) (engine.Config, e
 	}, log); err != nil {
 		return engine.Config{}, err
 	}
-	registries, err := c.registries()
+	origins, err := c.origins()
 	if err != nil {
 		return engine.Config{}, err
 	}
@@ -185,7 +160,7 @@ func (c Config) engine(keys *secret.Keyring, log *slog.Logger) (engine.Config, e
 		PeerAddr: c.PeerAddr, Advertise: c.Advertise, Zone: c.Zone,
 		DataDir: c.DataDir, Disk: store.DiskConfig{Quota: c.DiskQuota, MinFree: c.MinFree},
 		Keys:       keys,
-		Origin:     origin.Config{Registries: registries, CAFile: c.commonCA(), RateLimit: c.OriginRate},
+		Origin:     origins,
 		UploadRate: c.UploadRate, DownloadRate: c.DownloadRate,
 	}
 	e.Upload.Slots = c.UploadSlots
@@ -194,7 +169,7 @@ func (c Config) engine(keys *secret.Keyring, log *slog.Logger) (engine.Config, e
 
 // mirror is the part of c that concerns the registry mirror.
 func (c Config) mirror() (registry.Config, error) {
-	registries, err := c.registries()
+	origins, err := c.origins()
 	if err != nil {
 		return registry.Config{}, err
 	}
@@ -202,7 +177,7 @@ func (c Config) mirror() (registry.Config, error) {
 		Upstreams: upstream.Config{Registry: c.Registry, Hosts: map[string]upstream.Host{}, Allow: c.AllowUpstreams},
 		StaleTags: c.StaleTags,
 	}
-	for host, r := range registries {
+	for host, r := range origins.Registries {
 		m.Upstreams.Hosts[host] = upstream.Host{PlainHTTP: r.PlainHTTP, ClientCert: r.ClientCert != ""}
 	}
 	// Whether credentials may go to a supernode is decided by the connection to each.
