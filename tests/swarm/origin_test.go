@@ -120,9 +120,11 @@ func (c *counting) Write(p []byte) (total int, err error) {
 				return total, err
 			}
 		}
+		// Counted first: a client may have the bytes, and ask for the count, before the write returns.
+		c.o.set(func() { c.o.sent[c.digest] += int64(len(part)) })
 		var n int
 		n, err = c.ResponseWriter.Write(part)
-		c.o.set(func() { c.o.sent[c.digest] += int64(n) })
+		c.o.set(func() { c.o.sent[c.digest] -= int64(len(part) - n) })
 		if c.limit != nil {
 			_ = http.NewResponseController(c.ResponseWriter).Flush()
 		}
