@@ -91,8 +91,8 @@ e2e-clients: build ## Pull with Docker, containerd, skopeo and crane from a real
 	go run ./tests/gotest -tags e2e -count=1 -v -timeout 20m ./tests/e2e/clients
 
 .PHONY: heavy
-heavy: ## Check the memory bounds with blobs of 2 GiB (20 GiB of disk, a few minutes)
-	go run ./tests/gotest -tags heavy -count=1 -v -timeout 20m -run Memory ./tests/swarm
+heavy: ## Check memory bounds with blobs of 2 GiB, and 240 pulls in one moment (20 GiB of disk, a few minutes)
+	go run ./tests/gotest -tags heavy -count=1 -v -timeout 20m -run 'Memory|AllAtOnce' ./tests/swarm
 
 .PHONY: ci
 ci: ## Run everything that CI runs

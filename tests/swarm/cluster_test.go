@@ -125,11 +125,17 @@ func check(r io.Reader, digest string) error {
 // containerd).
 func (c *local) pullAll(digests ...string) {
 	c.t.Helper()
+	c.pullBeside(3, digests...)
+}
+
+// pullBeside pulls on all nodes at once, on each so many blobs side by side.
+func (c *local) pullBeside(many int, digests ...string) {
+	c.t.Helper()
 	var wg sync.WaitGroup
 	for i, d := range c.nodes {
 		wg.Go(func() {
 			var group errgroup.Group
-			group.SetLimit(3)
+			group.SetLimit(many)
 			for _, digest := range digests {
 				group.Go(func() error { return c.pull(d, digest) })
 			}

@@ -70,3 +70,6 @@ func TestMemoryStaysSmallWhateverTheSizeOfTheContent(t *testing.T) {
 		})
 	}
 }
+
+// All at once is 240 pulls in one moment in one process: too much for two cores that the race detector slows down, see pullAll.
+func TestSmallBlobsAllAtOnceLeaveTheOriginOnce(t *testing.T) { smallBlobs(t, 30) }
