@@ -9,6 +9,7 @@ import (
 
 	buildversion "github.com/dragonfly-kube/dragonfly/components/version"
 	"github.com/dragonfly-kube/dragonfly/dfctl/cli"
+	"github.com/dragonfly-kube/dragonfly/dfctl/nodeconfig"
 	"github.com/dragonfly-kube/dragonfly/dfctl/status"
 	"github.com/dragonfly-kube/dragonfly/dfctl/version"
 )
@@ -28,7 +29,7 @@ func NewCommand(out, talk io.Writer) *cobra.Command {
 	cmd.SetOut(out)
 	cmd.SetErr(talk)
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return cli.Usagef("%w", err) })
-	cmd.AddCommand(status.NewCommand(streams), version.NewCommand(streams))
+	cmd.AddCommand(nodeconfig.NewCommand(streams), status.NewCommand(streams), version.NewCommand(streams))
 	usage(cmd)
 	return cmd
 }
@@ -42,7 +43,7 @@ func usage(cmd *cobra.Command) {
 		}
 		return nil
 	}
-	if !cmd.HasSubCommands() {
+	if cmd.Flags().Lookup("socket") != nil { // what changes a host takes nothing from the environment
 		cmd.SetUsageTemplate(cmd.UsageTemplate() + fmt.Sprintf(
 			"\nAn option that is not given comes from its environment variable, if that is set: %s for --socket.\n", cli.EnvName("socket")))
 	}

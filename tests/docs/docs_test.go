@@ -25,12 +25,16 @@ import (
 var update = flag.Bool("update", false, "rewrite the generated parts of docs/ and the golden files")
 
 func programs() map[string]*cobra.Command {
-	status, _, err := app.NewCommand(io.Discard, io.Discard).Find([]string{"status"})
-	if err != nil {
-		panic(err) // the command is part of dfctl
+	part := func(path ...string) *cobra.Command {
+		cmd, _, err := app.NewCommand(io.Discard, io.Discard).Find(path)
+		if err != nil {
+			panic(err) // the command is part of dfctl
+		}
+		return cmd
 	}
 	return map[string]*cobra.Command{
-		"supernode": supernode.NewCommand(), "dfdaemon": dfdaemon.NewCommand(), "dfget": dfget.NewCommand(), "dfctl": status,
+		"supernode": supernode.NewCommand(), "dfdaemon": dfdaemon.NewCommand(), "dfget": dfget.NewCommand(),
+		"dfctl": part("status"), "dfctl-node-config": part("node-config", "apply"),
 	}
 }
 
@@ -66,6 +70,7 @@ func TestDocumentsHaveEveryOption(t *testing.T) {
 	for document, wants := range map[string][]string{
 		"configuration.md": {"options-supernode", "options-dfdaemon", "options-dfget", "options-dfctl"},
 		"dfget.md":         {"exit-codes"},
+		"node-config.md":   {"options-dfctl-node-config"},
 	} {
 		path := filepath.Join("..", "..", "docs", document)
 		old, err := os.ReadFile(path)
