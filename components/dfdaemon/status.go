@@ -31,7 +31,7 @@ func (s *Server) describe() api.DaemonStatus {
 		Store:    api.StoreStatus{Used: used, Quota: s.quota},
 	}
 	for _, n := range e.Super.Nodes() {
-		st.Supernodes = append(st.Supernodes, api.SupernodeStatus{Addr: n.Addr, Alive: n.Alive})
+		st.Supernodes = append(st.Supernodes, api.SupernodeStatus{Addr: n.Addr, Alive: n.Alive, Error: n.Why})
 	}
 	return st
 }

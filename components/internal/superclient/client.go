@@ -52,9 +52,10 @@ type Client struct {
 	names   []target
 	metrics *metrics
 
-	mu       sync.Mutex // guards the fields below
-	nodes    []*node    // sorted by address
-	resolved time.Time  // last look-up that a registration made
+	mu       sync.Mutex  // guards the fields below
+	nodes    []*node     // sorted by address
+	unknown  []NodeState // names that led to none at the last look-up
+	resolved time.Time   // last look-up that a registration made
 }
 
 // target is one configured supernode name.
@@ -135,19 +136,22 @@ func rank(task, addr string) uint64 { return xxhash.Sum64String(task + "@" + add
 
 // NodeState is one supernode as a peer sees it.
 type NodeState struct {
+	// Addr is "ip:port", or "name:port" where the name leads nowhere.
 	Addr  string
 	Alive bool
+	// Why it is not alive.
+	Why string
 }
 
-// Nodes lists the supernodes found so far.
+// Nodes lists the supernodes found so far, and the names that led to none.
 func (c *Client) Nodes() []NodeState {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	states := make([]NodeState, 0, len(c.nodes))
 	for _, n := range c.nodes {
-		states = append(states, NodeState{Addr: n.addr, Alive: n.alive()})
+		states = append(states, n.state())
 	}
-	return states
+	return append(states, c.unknown...)
 }
 
 // Configured reports whether there is any supernode to ask.

@@ -302,7 +302,7 @@ func TestADeadSupernodeIsProbedAndComesBack(t *testing.T) {
 	c := newClient(t, Config{Addrs: []string{s.addr()}})
 	c.resolve(t.Context())
 	n := c.all()[0]
-	n.failed(time.Now())
+	n.failed(time.Now(), errors.New("gone"))
 	if n.alive() || n.due(time.Now()) || !n.due(time.Now().Add(firstProbePause)) {
 		t.Error("a dead supernode is asked again at once, or never")
 	}
@@ -325,7 +325,7 @@ func TestASupernodeThatDiesBetweenHeartbeatsIsProbedSoon(t *testing.T) {
 	if !n.due(now) || n.due(now.Add(api.HeartbeatInterval-1)) || !n.due(now.Add(api.HeartbeatInterval)) {
 		t.Error("a living supernode is not asked once an interval")
 	}
-	n.lost(now)
+	n.lost(now, errors.New("gone"))
 	if n.due(now) || !n.due(now.Add(firstProbePause)) {
 		t.Error("a supernode that just died is not probed after the first pause")
 	}

@@ -33,6 +33,7 @@ type node struct {
 	mu       sync.Mutex // guards the fields below
 	down     bool       // nobody asks it but the prober
 	failures int        // in a row
+	why      string     // the last failure, while down
 	retryAt  time.Time  // of the prober
 	beatAt   time.Time  // of the next heartbeat, while not down
 	told     bool       // our inventory was sent
@@ -68,34 +69,41 @@ func (n *node) alive() bool {
 	return !n.down
 }
 
+// state is what others may know of the node.
+func (n *node) state() NodeState {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return NodeState{Addr: n.addr, Alive: !n.down, Why: n.why}
+}
+
 // succeeded notes an answer, whatever it says.
 func (n *node) succeeded() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.down, n.failures = false, 0
+	n.down, n.failures, n.why = false, 0, ""
 }
 
 // lost takes the node out of use unless it is already, and reports whether it did: its many calls that end at once are one failure.
-func (n *node) lost(now time.Time) bool {
+func (n *node) lost(now time.Time, err error) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.down {
 		return false
 	}
-	n.fail(now)
+	n.fail(now, err)
 	return true
 }
 
 // failed takes the node out of use until a probe succeeds, for longer each time in a row.
-func (n *node) failed(now time.Time) {
+func (n *node) failed(now time.Time, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.fail(now)
+	n.fail(now, err)
 }
 
 // fail is failed for a caller that holds mu.
-func (n *node) fail(now time.Time) {
-	n.down, n.told = true, false
+func (n *node) fail(now time.Time, err error) {
+	n.down, n.told, n.why = true, false, err.Error()
 	n.failures++
 	n.retryAt = now.Add(min(maxProbePause, firstProbePause<<min(n.failures-1, 8)))
 }

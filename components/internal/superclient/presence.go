@@ -2,6 +2,7 @@ package superclient
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"slices"
@@ -110,7 +111,7 @@ func (c *Client) beat(ctx context.Context, n *node, host api.Host, version strin
 				return
 			}
 			wasAlive := n.alive()
-			n.failed(time.Now())
+			n.failed(time.Now(), err)
 			if wasAlive {
 				c.metrics.lost.Inc()
 				c.cfg.Log.Warn("supernode does not answer the heartbeat", "supernode", n.addr, "err", err)
@@ -153,22 +154,24 @@ func (c *Client) all() []*node {
 func (c *Client) resolve(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
 	defer cancel()
-	found := make([][]string, len(c.names))
+	found, failed := make([][]string, len(c.names)), make([]error, len(c.names))
 	var wg sync.WaitGroup
 	for i, t := range c.names {
-		wg.Go(func() { found[i] = c.lookup(ctx, t.host) })
+		wg.Go(func() { found[i], failed[i] = c.lookup(ctx, t.host) })
 	}
 	wg.Wait()
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var nodes []*node
+	c.unknown = nil
 	add := func(n *node) {
 		if !slices.ContainsFunc(nodes, func(o *node) bool { return o.addr == n.addr }) {
 			nodes = append(nodes, n)
 		}
 	}
 	for i, t := range c.names {
+		before := len(nodes)
 		for _, n := range c.nodes {
 			if found[i] == nil && strings.HasSuffix(n.base, "//"+net.JoinHostPort(t.host, t.port)) {
 				add(n)
@@ -176,6 +179,9 @@ func (c *Client) resolve(ctx context.Context) {
 		}
 		for _, ip := range found[i] {
 			add(c.known(t, ip))
+		}
+		if failed[i] != nil && len(nodes) == before {
+			c.unknown = append(c.unknown, NodeState{Addr: net.JoinHostPort(t.host, t.port), Why: failed[i].Error()})
 		}
 	}
 	for _, n := range c.nodes {
@@ -198,15 +204,15 @@ func (c *Client) known(t target, ip string) *node {
 	return c.newNode(t, ip)
 }
 
-// lookup returns a host's addresses, nil when it has none or the look-up fails.
-func (c *Client) lookup(ctx context.Context, host string) []string {
+// lookup returns a host's addresses, none when the look-up fails.
+func (c *Client) lookup(ctx context.Context, host string) ([]string, error) {
 	if ip := net.ParseIP(host); ip != nil {
-		return []string{ip.String()}
+		return []string{ip.String()}, nil
 	}
 	ips, err := c.cfg.Resolver.LookupHost(ctx, host)
 	if err != nil {
 		c.cfg.Log.Warn("looking up a supernode failed", "host", host, "err", err)
-		return nil
+		return nil, fmt.Errorf("look up supernode %s: %w", host, err)
 	}
-	return ips
+	return ips, nil
 }

@@ -60,7 +60,7 @@ func (c *Client) Register(ctx context.Context, task string, req api.RegisterRequ
 
 // lost takes a supernode out of use.
 func (c *Client) lost(n *node, err error) {
-	if !n.lost(time.Now()) {
+	if !n.lost(time.Now(), err) {
 		return
 	}
 	c.metrics.lost.Inc()
