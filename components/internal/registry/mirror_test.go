@@ -73,7 +73,7 @@ func TestTheMirrorIsNoWayIntoTheNode(t *testing.T) {
 			if strings.HasPrefix(host, "localhost") {
 				continue // resolved by no resolver in this test: see package egress
 			}
-			if got := r.do("GET", path); got.StatusCode != http.StatusForbidden || !strings.Contains(string(got.body), "list it under the registries") {
+			if got := r.do("GET", path); got.StatusCode != http.StatusForbidden || !strings.Contains(string(got.body), "--allow-upstream") {
 				t.Errorf("%s: got %d %s, want 403 and what to do", path, got.StatusCode, got.body)
 			}
 		}

@@ -93,7 +93,7 @@ func (m *Mirror) unreachable(w http.ResponseWriter, q *request, err error) {
 	}
 	q.logger(m).Warn("mirror: origin not reached", "error", err)
 	if errors.Is(err, egress.ErrRefused) {
-		fail(w, http.StatusForbidden, codeDenied, "the mirror does not go to the address that "+q.up.Host+" leads to; if that is meant, list it under the registries")
+		fail(w, http.StatusForbidden, codeDenied, "the mirror does not go to the address that "+q.up.Host+" leads to; if that is meant, name the registry in --allow-upstream, or in --plain-http")
 		return
 	}
 	fail(w, http.StatusBadGateway, codeUnavailable, "the mirror can't reach "+q.up.Host)

@@ -144,7 +144,7 @@ func (g *Guard) check(host string, a netip.Addr) error {
 	if why == "" {
 		return nil
 	}
-	return fmt.Errorf("%w: upstream %s is at %s, %s; if that is meant, list it under the registries", ErrRefused, host, a, why)
+	return fmt.Errorf("%w: upstream %s is at %s, %s; if that is meant, name the registry in --allow-upstream, or in --plain-http", ErrRefused, host, a.Unmap(), why)
 }
 
 func (g *Guard) isOwn(a netip.Addr) bool {
@@ -182,15 +182,25 @@ func proxies() []string {
 	return out
 }
 
+// serviceInterface has the addresses of all Services on it where kube-proxy works by IPVS; none of them is the node's own.
+// https://kubernetes.io/docs/reference/networking/virtual-ips/#proxy-mode-ipvs
+const serviceInterface = "kube-ipvs0"
+
 func interfaceAddrs() ([]netip.Addr, error) {
-	nets, err := net.InterfaceAddrs()
+	interfaces, err := net.Interfaces()
 	if err != nil {
 		return nil, err
 	}
 	var out []netip.Addr
-	for _, n := range nets {
-		if p, err := netip.ParsePrefix(n.String()); err == nil {
-			out = append(out, p.Addr())
+	for _, i := range interfaces {
+		nets, err := i.Addrs()
+		if err != nil || i.Name == serviceInterface {
+			continue // an interface that went away meanwhile
+		}
+		for _, n := range nets {
+			if p, err := netip.ParsePrefix(n.String()); err == nil {
+				out = append(out, p.Addr())
+			}
 		}
 	}
 	return out, nil

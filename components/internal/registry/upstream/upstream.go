@@ -163,7 +163,7 @@ func (p *Policy) Named(name string) (Upstream, error) {
 	}
 	h, listed := p.listed(host)
 	if !listed && host != p.registry.Host && len(p.allow) > 0 && !matches(p.allow, host) {
-		return Upstream{}, fmt.Errorf("%w: %s is not in the list of allowed upstreams; add it there, or to the registries", ErrDenied, host)
+		return Upstream{}, fmt.Errorf("%w: %s is not in the list of allowed upstreams; name it in --allow-upstream", ErrDenied, host)
 	}
 	scheme := "https"
 	if h.PlainHTTP || !listed && host == p.registry.Host && strings.HasPrefix(p.registry.Base, "http:") {
