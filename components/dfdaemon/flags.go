@@ -18,8 +18,9 @@ func NewCommand() *cobra.Command {
 		Short: "The node's part of a Dragonfly cluster: a registry mirror for its container runtime, and a peer for the other nodes",
 		Long: "Point the container runtime at http://127.0.0.1:65001. A pull that the cluster can't help with goes to the registry,\n" +
 			"so that nothing fails which worked before.",
-		Flags: c.flags,
-		Log:   config.Log{Level: "info", Format: "text"},
+		Flags:   c.flags,
+		Log:     config.Log{Level: "info", Format: "text"},
+		LogFile: true,
 		Run: func(ctx context.Context, _ config.Streams, log *slog.Logger) error {
 			if err := c.Validate(); err != nil {
 				return &config.UsageError{Err: err}

@@ -26,9 +26,10 @@ func NewCommand() *cobra.Command {
 		Short: "The middle of a Dragonfly cluster: reads content from its origin once and starts it on its way through the peers",
 		Long: "It needs no database: after a restart, peers tell it what they hold. Several supernodes share the work when every\n" +
 			"peer knows all of them.",
-		Flags: o.flags,
-		Log:   config.Log{Level: "info", Format: "text"},
-		Run:   o.run,
+		Flags:   o.flags,
+		Log:     config.Log{Level: "info", Format: "text"},
+		LogFile: true,
+		Run:     o.run,
 	})
 }
 

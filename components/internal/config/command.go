@@ -24,6 +24,8 @@ type Program struct {
 	Flags func(*pflag.FlagSet)
 	// Log holds the defaults of log-level and log-format.
 	Log Log
+	// LogFile adds the option log-dir.
+	LogFile bool
 	// Run runs the program once all options have their values, until it is done or ctx ends.
 	Run func(ctx context.Context, streams Streams, log *slog.Logger) error
 }
@@ -66,33 +68,37 @@ func Command(p Program) *cobra.Command {
 	flags.StringVar(&file, fileOption, "", "configuration `FILE`, YAML if it ends in .yaml or .yml, else INI; "+
 		api.ConfigPath+" is read if it exists and no other is named")
 	p.Log.Flags(flags)
+	if p.LogFile {
+		p.Log.DirFlag(flags, p.Name)
+	}
 	document(flags)
 	cmd.SetUsageTemplate(usageTemplate(p.Tail))
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &UsageError{err} })
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		log, err := prepare(cmd, &p)
+		log, file, err := prepare(cmd, &p)
 		if err != nil {
 			return &UsageError{err}
 		}
+		defer file.Close()
 		return p.Run(cmd.Context(), Streams{Out: cmd.OutOrStdout(), Err: cmd.ErrOrStderr()}, log)
 	}
 	return cmd
 }
 
 // prepare reads the other sources of the options, and makes the logger they ask for.
-func prepare(cmd *cobra.Command, p *Program) (*slog.Logger, error) {
+func prepare(cmd *cobra.Command, p *Program) (*slog.Logger, io.Closer, error) {
 	warnings, err := Load(cmd.Flags(), Sources{Program: p.Name, Environ: os.Environ(), DefaultFile: api.ConfigPath})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	log, err := p.Log.New(cmd.ErrOrStderr())
+	log, file, err := p.Log.New(cmd.ErrOrStderr(), p.Name)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, w := range warnings {
 		log.Warn("configuration", "warning", w)
 	}
-	return log, nil
+	return log, file, nil
 }
 
 // document adds each option's variable to its help.

@@ -66,15 +66,15 @@ func TestLog(t *testing.T) {
 		log           Log
 		want, wantErr string
 	}{
-		"text":          {Log{"info", "text"}, "level=INFO msg=hello\n", ""},
-		"json":          {Log{"INFO", "json"}, `"level":"INFO","msg":"hello"}`, ""},
-		"too low":       {Log{"warn", "text"}, "", ""},
-		"unknown level": {Log{"loud", "text"}, "", `"loud" is none of`},
-		"no level":      {Log{"", "text"}, "", "none of"},
-		"bad format":    {Log{"info", "xml"}, "", `"xml" is neither`},
+		"text":          {Log{Level: "info", Format: "text"}, "level=INFO msg=hello\n", ""},
+		"json":          {Log{Level: "INFO", Format: "json"}, `"level":"INFO","msg":"hello"}`, ""},
+		"too low":       {Log{Level: "warn", Format: "text"}, "", ""},
+		"unknown level": {Log{Level: "loud", Format: "text"}, "", `"loud" is none of`},
+		"no level":      {Log{Level: "", Format: "text"}, "", "none of"},
+		"bad format":    {Log{Level: "info", Format: "xml"}, "", `"xml" is neither`},
 	} {
 		var out bytes.Buffer
-		log, err := tc.log.New(&out)
+		log, _, err := tc.log.New(&out, "dfget")
 		if tc.wantErr != "" {
 			if err == nil || !strings.Contains(err.Error(), tc.wantErr) {
 				t.Errorf("%s: got error %v, want %q", name, err, tc.wantErr)
