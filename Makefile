@@ -25,6 +25,7 @@ help: ## List the targets
 	@echo
 	@echo 'variables: PKG=./components/...  what test and fuzz work on        FUZZTIME=5s  time or inputs (1000x) for each fuzz target'
 	@echo '           DEMO_IMAGE=ref        demo pulls a real image instead    DEMO_KEEP=1  demo leaves everything running'
+	@echo '           IMAGE_REGISTRY=$(IMAGE_REGISTRY)  TAG=$(TAG)  where the images go  PLATFORMS="$(PLATFORMS)"'
 	@echo '           VERSION=$(VERSION)'
 
 .PHONY: build
@@ -46,6 +47,33 @@ dist: ## Build release archives with checksums into dist/
 	  cp LICENSE README.md dist/$$name/; tar -C dist -czf dist/$$name.tar.gz $$name; rm -r dist/$$name; \
 	done
 	cd dist && sha256sum *.tar.gz > SHA256SUMS
+
+# Where the images belong, and their tag.
+IMAGE_REGISTRY ?= ghcr.io/dragonfly-kube
+TAG            ?= $(subst +,-,$(VERSION))
+REVISION       ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+# The time of everything in the images: the commit's, so that two builds are alike.
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+IMAGE_BUILDER = SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) go run -p $(JOBS) ./components/images -jobs $(JOBS) -version $(VERSION) \
+  -revision $(REVISION) -registry $(IMAGE_REGISTRY) -tag $(TAG) -platforms '$(PLATFORMS)'
+
+.PHONY: images
+images: ## Build the container images with Docker, one of each platform; the host's has the plain tag
+	@docker version >/dev/null || { echo 'make images: no Docker engine answers; make images-oci builds the same images without' >&2; exit 1; }
+	$(IMAGE_BUILDER) -context
+	host=linux/$$(go env GOARCH); for platform in $(PLATFORMS); do for image in supernode dfdaemon; do \
+	  name=$(IMAGE_REGISTRY)/$$image:$(TAG); tags="-t $$name-$${platform#*/}"; if [ $$platform = $$host ]; then tags="$$tags -t $$name"; fi; \
+	  docker build --platform $$platform --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) $$tags \
+	    -f components/$$image/Dockerfile dist/images/context/$$image/$$(echo $$platform | tr / -); \
+	done; done
+
+.PHONY: images-oci
+images-oci: ## Build them with Go alone: OCI layouts of all platforms, and archives for docker load, in dist/images
+	$(IMAGE_BUILDER)
+
+.PHONY: images-push
+images-push: ## Build them with Go alone and push them to IMAGE_REGISTRY
+	$(IMAGE_BUILDER) -push
 
 .PHONY: test
 test: need-gcc ## Run the unit, architecture and swarm tests with the race detector
@@ -89,6 +117,10 @@ cover: ## Run the tests with coverage: total on the terminal, lines in bin/cover
 .PHONY: e2e-clients
 e2e-clients: build ## Pull with Docker, containerd, skopeo and crane from a real registry (Linux, root)
 	go run ./tests/gotest -tags e2e -count=1 -v -timeout 20m ./tests/e2e/clients
+
+.PHONY: e2e-images
+e2e-images: ## Compare the images by Docker and by Go, and run them (Linux, root)
+	go run ./tests/gotest -tags e2e -count=1 -v -timeout 20m ./tests/e2e/images
 
 .PHONY: heavy
 heavy: ## Check memory bounds with blobs of 2 GiB, and 240 pulls in one moment (20 GiB of disk, a few minutes)
