@@ -9,17 +9,21 @@ import (
 // tooBig for a program that runs on every node: prefixes of import paths.
 var tooBig = []string{"helm.sh/", "k8s.io/", "sigs.k8s.io/"}
 
+// imageTag is the build tag of the programs in the images: without it, dfctl renders charts and overlays.
+const imageTag = "node"
+
 func TestProgramsLinkOnlyWhatTheyNeed(t *testing.T) {
 	t.Parallel()
 	forbidden := map[string][]string{
 		"supernode": tooBig,
 		"dfdaemon":  append([]string{ginPath}, tooBig...),
 		"dfget":     append([]string{ginPath}, tooBig...),
+		"dragonfly": append([]string{ginPath}, tooBig...), // the nodes' image: dfdaemon, dfget and dfctl
 	}
 	for program, prefixes := range forbidden {
 		t.Run(program, func(t *testing.T) {
 			t.Parallel()
-			deps := goList(t, "-deps", "./cmd/"+program)
+			deps := goList(t, "-deps", "-tags", imageTag, "./cmd/"+program)
 			if !slices.ContainsFunc(deps, func(p pkg) bool { return p.ImportPath == "net/http" }) {
 				t.Fatalf("cmd/%s does not link net/http: go list looks at the wrong thing (%d packages)", program, len(deps))
 			}
