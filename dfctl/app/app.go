@@ -9,6 +9,7 @@ import (
 
 	buildversion "github.com/dragonfly-kube/dragonfly/components/version"
 	"github.com/dragonfly-kube/dragonfly/dfctl/cli"
+	"github.com/dragonfly-kube/dragonfly/dfctl/hostdirs"
 	"github.com/dragonfly-kube/dragonfly/dfctl/nodeconfig"
 	"github.com/dragonfly-kube/dragonfly/dfctl/status"
 	"github.com/dragonfly-kube/dragonfly/dfctl/version"
@@ -29,7 +30,7 @@ func NewCommand(out, talk io.Writer) *cobra.Command {
 	cmd.SetOut(out)
 	cmd.SetErr(talk)
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return cli.Usagef("%w", err) })
-	cmd.AddCommand(nodeconfig.NewCommand(streams), status.NewCommand(streams), version.NewCommand(streams))
+	cmd.AddCommand(hostdirs.NewCommand(streams), nodeconfig.NewCommand(streams), status.NewCommand(streams), version.NewCommand(streams))
 	usage(cmd)
 	return cmd
 }

@@ -37,7 +37,9 @@ type config struct {
 	hostRoot string
 	restart  bool
 	dryRun   bool
-	output   cli.Output
+	// keepGoing turns what stops a node from being configured, or undone, into a warning.
+	keepGoing bool
+	output    cli.Output
 }
 
 // NewCommand returns the command.
@@ -62,6 +64,7 @@ func newCommand(h host) *cobra.Command {
 		h.command("verify", "Check that the files are as they should be", "The exit code is 4 where they are not.\n\n", h.verify, (*config).planFlags),
 		h.command("rollback", "Undo what apply did", "A file that nobody has changed since is again what it was, byte for byte; from others the part of apply is\n"+
 			"taken out, and where that is not possible they stay as they are, and the exit code is 1.\n\n", h.rollback, (*config).changeFlags),
+		waitCommand(h.streams, inCluster), holdCommand(),
 	)
 	return cmd
 }
@@ -78,7 +81,7 @@ func (h host) command(use, short, more string, do func(context.Context, *config)
 	var cfg config
 	cmd := &cobra.Command{
 		Use: use, Short: short, Long: short + ".\n\n" + more + exitCodes, Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return do(cmd.Context(), &cfg) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return h.verdict(use, &cfg, do(cmd.Context(), &cfg)) },
 	}
 	cmd.Flags().StringVar(&cfg.hostRoot, "host-root", "/", "`DIR` where the host's root is, from within a container")
 	cfg.output.Flag(cmd.Flags())
@@ -99,6 +102,21 @@ func (c *config) planFlags(f *pflag.FlagSet) {
 func (c *config) changeFlags(f *pflag.FlagSet) {
 	f.BoolVar(&c.restart, "restart", false, "reload or restart the runtime where that is needed")
 	f.BoolVar(&c.dryRun, "dry-run", false, "write what would change, and change nothing")
+	f.BoolVar(&c.keepGoing, "keep-going", false, "end with exit code 0 and a warning where the exit code would be 1, 3 or 4: for an init container, "+
+		"whose pod should start on a node that cannot be configured too")
+}
+
+// verdict is a command's error, or none where it is to be a warning. Wrong options stay an error: they are wrong on every node.
+func (h host) verdict(use string, c *config, err error) error {
+	coded, ok := errors.AsType[*cli.Error](err)
+	if err == nil || !c.keepGoing || ok && coded.ExitCode() == cli.ExitUsage {
+		return err
+	}
+	for line := range strings.Lines(err.Error()) {
+		fmt.Fprintf(h.streams.Err, "WARNING: node-config %s: %s\n", use, cli.Plain(strings.TrimRight(line, "\n")))
+	}
+	fmt.Fprintf(h.streams.Err, "WARNING: node-config %s did not do all that was asked of it on this node, and goes on because of --keep-going\n", use)
+	return nil
 }
 
 // job is a run's host and plan.
