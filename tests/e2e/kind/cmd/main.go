@@ -1,41 +1,63 @@
-// Command kind brings the end-to-end cluster up and down, for `make e2e-up` and `make e2e-down`.
+// Command kind keeps a cluster for a developer: `make e2e-up` and `make e2e-down`.
 package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
 
-	"github.com/dragonfly-kube/dragonfly/tests/e2e/kind/cache"
-	"github.com/dragonfly-kube/dragonfly/tests/e2e/kind/engine"
-	"github.com/dragonfly-kube/dragonfly/tests/e2e/kind/nodeimage"
+	"github.com/spf13/cobra"
+
+	"github.com/dragonfly-kube/dragonfly/tests/e2e/kind/stack"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	if err := image(ctx, log); err != nil {
-		fmt.Fprintln(os.Stderr, err)
+	if err := newCommand().ExecuteContext(ctx); err != nil {
 		os.Exit(1)
 	}
 }
 
-func image(ctx context.Context, log *slog.Logger) error {
-	c, err := cache.Open("", log)
+func newCommand() *cobra.Command {
+	options := stack.Options{Root: ".", Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
+	root := &cobra.Command{Use: "kind", Short: "Keep a cluster for the end-to-end tests", SilenceUsage: true, Args: cobra.NoArgs}
+	root.AddCommand(
+		&cobra.Command{
+			Use: "up", Short: "Bring the cluster up", Args: cobra.NoArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error { return up(cmd.Context(), options) },
+		},
+		&cobra.Command{
+			Use: "down", Short: "Remove the cluster; the cache stays", Args: cobra.NoArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error { return stack.Down(cmd.Context(), options) },
+		},
+		&cobra.Command{
+			Use: "logs DIR", Short: "Collect the logs of pods, nodes, registry and engine", Args: cobra.ExactArgs(1),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				s, err := stack.Up(cmd.Context(), options)
+				if s == nil {
+					return err
+				}
+				return errors.Join(err, s.CollectLogs(cmd.Context(), args[0]))
+			},
+		},
+	)
+	return root
+}
+
+func up(ctx context.Context, o stack.Options) error {
+	s, err := stack.Up(ctx, o)
 	if err != nil {
 		return err
 	}
-	root, _ := os.Getwd()
-	e, err := engine.Start(ctx, engine.Config{Dir: c.Path(""), Root: root, Log: log})
-	if err != nil {
-		return err
+	fmt.Printf("export KUBECONFIG=%s\n", s.Cluster.Kubeconfig)
+	if s.Engine.Host != "" {
+		fmt.Printf("export DOCKER_HOST=%s\n", s.Engine.Host)
 	}
-	b := &nodeimage.Builder{Root: root, Cache: c, Engine: e}
-	name, err := b.Build(ctx, nodeimage.Containerd1)
-	fmt.Println(name)
-	return err
+	fmt.Fprintf(os.Stderr, "The registry is %s, and the nodes pull from it. `make e2e-down` removes all.\n", s.Origin.Addr)
+	return nil
 }

@@ -1,0 +1,185 @@
+//go:build e2e
+
+// Package kind proves Dragonfly in a real Kubernetes: a cluster of kind, whose nodes pull from a real registry, whose access log is the
+// witness. See `make e2e` and docs/development.md.
+package kind
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/dragonfly-kube/dragonfly/tests/e2e/kind/origin"
+	"github.com/dragonfly-kube/dragonfly/tests/e2e/kind/payload"
+	"github.com/dragonfly-kube/dragonfly/tests/e2e/kind/stack"
+	"github.com/dragonfly-kube/dragonfly/tests/e2e/kind/workload"
+)
+
+const (
+	// teardown is for what has to happen when the test's time is over.
+	teardown = 5 * time.Minute
+	// requestsPerManifest are the tag's HEAD and GET, and the manifest by its digest, of one node.
+	repository = "library/app"
+)
+
+// env is what all cases share.
+type env struct {
+	*stack.Stack
+	root  string
+	nodes []string
+}
+
+func TestKind(t *testing.T) {
+	e := setUp(t)
+	t.Run("pods on every node pull straight from the registry", e.direct)
+}
+
+// setUp brings the stack up. A cluster that was up before stays; one that was not goes at the end.
+func setUp(t *testing.T) *env {
+	t.Helper()
+	root, err := filepath.Abs("../../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	options := stack.Options{Root: root, Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
+	s, err := stack.Up(t.Context(), options)
+	if s != nil && !s.Found {
+		t.Cleanup(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), teardown)
+			defer cancel()
+			if err := stack.Down(ctx, options); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	if s != nil {
+		t.Cleanup(func() { collectLogs(t, s) })
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &env{Stack: s, root: root}
+	nodes, err := s.Cluster.Nodes(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range nodes {
+		e.nodes = append(e.nodes, n.Name)
+	}
+	return e
+}
+
+// collectLogs keeps the logs of a failure, in E2E_LOGS or in a folder that it names.
+func collectLogs(t *testing.T, s *stack.Stack) {
+	t.Helper()
+	if !t.Failed() {
+		return
+	}
+	dir := os.Getenv("E2E_LOGS")
+	if dir == "" {
+		var err error
+		if dir, err = os.MkdirTemp("", "dragonfly-e2e-logs-"); err != nil { //nolint:usetesting // it stays
+			t.Error(err)
+			return
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), teardown)
+	defer cancel()
+	if err := s.CollectLogs(ctx, filepath.Join(dir, "kind")); err != nil {
+		t.Logf("collect logs: %v", err)
+	}
+	t.Logf("logs are in %s", dir)
+}
+
+// push makes an image of layers that no node has seen and pushes it.
+func (e *env) push(t *testing.T, sizes ...int64) (image string, layers []v1.Layer) {
+	t.Helper()
+	tag := strings.ToLower(strings.NewReplacer("/", "-", " ", "-", ",", "").Replace(t.Name())) + time.Now().Format("-150405")
+	tag = tag[max(0, len(tag)-100):]
+	img, err := payload.New(t.Context(), payload.Spec{Dir: t.TempDir(), Root: e.root, Mark: tag, Sizes: sizes})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if image, err = e.Origin.Push(t.Context(), repository, strings.Trim(tag, "-"), img); err != nil {
+		t.Fatal(err)
+	}
+	if layers, err = img.Layers(); err != nil {
+		t.Fatal(err)
+	}
+	return image, layers
+}
+
+// deploy runs the image on every node, and returns how long it took and what the registry was asked for meanwhile.
+func (e *env) deploy(t *testing.T, name, image string) (time.Duration, map[string]origin.Gets) {
+	t.Helper()
+	mark, err := e.Origin.Mark()
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	deployments := e.Cluster.Client.AppsV1().Deployments(workload.Namespace)
+	if _, err := deployments.Create(t.Context(), workload.OnePerNode(name, image, len(e.nodes)), metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := deployments.Delete(context.WithoutCancel(t.Context()), name, metav1.DeleteOptions{}); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := e.Cluster.DeploymentReady(t.Context(), workload.Namespace, name); err != nil {
+		t.Fatal(err)
+	}
+	took := time.Since(start)
+	on, err := workload.Nodes(t.Context(), e.Cluster.Client, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range e.nodes {
+		if !on[n] {
+			t.Errorf("no pod of %s runs on node %s", name, n)
+		}
+	}
+	counts, err := e.Origin.Since(mark)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return took, counts
+}
+
+// copies is how often the registry sent each layer, by bytes.
+func copies(t *testing.T, layers []v1.Layer, counts map[string]origin.Gets) []float64 {
+	t.Helper()
+	var all []float64
+	for i, l := range layers {
+		digest, err := l.Digest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		size, err := l.Size()
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := counts[digest.String()]
+		all = append(all, float64(g.Bytes)/float64(size))
+		t.Logf("layer %d: %9d bytes, %d requests, %.3f copies from the registry", i, size, g.Requests, float64(g.Bytes)/float64(size))
+	}
+	return all
+}
+
+func (e *env) direct(t *testing.T) {
+	image, layers := e.push(t, 20<<20, 1<<20)
+	took, counts := e.deploy(t, "direct", image)
+	t.Logf("%d pods after %.1f s", len(e.nodes), took.Seconds())
+	for i, c := range copies(t, layers, counts) {
+		if want := float64(len(e.nodes)); c != want {
+			t.Errorf("layer %d: the registry sent %.3f copies, want %.0f: one for each node", i, c, want)
+		}
+	}
+}

@@ -1,0 +1,205 @@
+// Package stack puts engine, node image, cluster and registry together, for the tests and for `make e2e-up`. All of it outlives the
+// process, and is found again by the next.
+package stack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/dragonfly-kube/dragonfly/tests/e2e/kind/cache"
+	"github.com/dragonfly-kube/dragonfly/tests/e2e/kind/cluster"
+	"github.com/dragonfly-kube/dragonfly/tests/e2e/kind/engine"
+	"github.com/dragonfly-kube/dragonfly/tests/e2e/kind/nodeimage"
+	"github.com/dragonfly-kube/dragonfly/tests/e2e/kind/origin"
+)
+
+// Options of Up. The zero value is what `make e2e` uses.
+type Options struct {
+	// Root is the folder of this repository.
+	Root string
+	// Flavour of the nodes; E2E_FLAVOUR or Containerd1 when empty.
+	Flavour nodeimage.Flavour
+	// Workers is how many; 3 when zero.
+	Workers int
+	Log     *slog.Logger
+}
+
+const (
+	clusterName    = "dragonfly-e2e"
+	defaultWorkers = 3
+)
+
+// Stack is a cluster with all that it needs.
+type Stack struct {
+	Cluster *cluster.Cluster
+	Engine  *engine.Engine
+	Origin  *origin.Origin
+	// Found says that the cluster was there before.
+	Found bool
+
+	parts
+}
+
+// parts is what Up and Down have in common.
+type parts struct {
+	options Options
+	cache   *cache.Cache
+}
+
+func open(o Options) (parts, error) {
+	if o.Flavour == "" {
+		o.Flavour = nodeimage.Flavour(os.Getenv("E2E_FLAVOUR"))
+	}
+	switch o.Flavour {
+	case "":
+		o.Flavour = nodeimage.Containerd1
+	case nodeimage.Containerd1, nodeimage.Containerd2:
+	default:
+		return parts{}, fmt.Errorf("E2E_FLAVOUR is %q, want %s or %s", o.Flavour, nodeimage.Containerd1, nodeimage.Containerd2)
+	}
+	if o.Workers == 0 {
+		o.Workers = defaultWorkers
+	}
+	c, err := cache.Open("", o.Log)
+	return parts{options: o, cache: c}, err
+}
+
+func (p parts) engineConfig() engine.Config {
+	return engine.Config{Dir: p.cache.Path(""), Root: p.options.Root, Log: p.options.Log}
+}
+
+func (p parts) clusterConfig(e *engine.Engine) cluster.Config {
+	return cluster.Config{
+		Name: clusterName, Workers: p.options.Workers, Kubeconfig: p.cache.Path(filepath.Join("cluster", "kubeconfig")),
+		Engine: e, Host: e.Host, Log: p.options.Log,
+	}
+}
+
+// Up brings everything up, or finds it up. On an error after the engine's start the stack is not nil: for CollectLogs and Down.
+func Up(ctx context.Context, o Options) (*Stack, error) {
+	p, err := open(o)
+	if err != nil {
+		return nil, err
+	}
+	unlock, err := p.cache.Lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	s := &Stack{parts: p}
+	if s.Engine, err = engine.Start(ctx, p.engineConfig()); err != nil {
+		return nil, err
+	}
+	if err := s.cluster(ctx); err != nil {
+		return s, err
+	}
+	gateway, err := s.Cluster.Gateway(ctx)
+	if err != nil {
+		return s, err
+	}
+	s.Origin = origin.New(p.cache.Path("cluster"), gateway)
+	if err := s.Origin.Start(ctx); err != nil {
+		return s, err
+	}
+	return s, s.trustOrigin(ctx)
+}
+
+// cluster finds or creates it.
+func (s *Stack) cluster(ctx context.Context) error {
+	cfg := s.clusterConfig(s.Engine)
+	exists, err := cluster.Exists(cfg)
+	if err != nil {
+		return err
+	}
+	if exists {
+		s.Found = true
+		s.Cluster, err = cluster.Connect(cfg)
+		return err
+	}
+	if cfg.Image, err = s.image(ctx); err != nil {
+		return err
+	}
+	s.options.Log.Info("creating a cluster", "image", cfg.Image, "workers", cfg.Workers)
+	s.Cluster, err = cluster.Create(ctx, cfg)
+	return err
+}
+
+// trustOrigin tells every node that the registry speaks plain HTTP.
+func (s *Stack) trustOrigin(ctx context.Context) error {
+	nodes, err := s.Cluster.Nodes(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range nodes {
+		if err := s.Cluster.WriteFile(ctx, n.Name, OriginHosts(s.Origin.Addr), fmt.Sprintf("server = \"http://%s\"\n", s.Origin.Addr)); err != nil {
+			return fmt.Errorf("tell node %s of the registry: %w", n.Name, err)
+		}
+	}
+	return nil
+}
+
+// OriginHosts is the file that tells containerd of a registry.
+func OriginHosts(addr string) string { return "/etc/containerd/certs.d/" + addr + "/hosts.toml" }
+
+// Down removes everything but the cache: cluster, registry, and the engine if Up has started it.
+func Down(ctx context.Context, o Options) error {
+	p, err := open(o)
+	if err != nil {
+		return err
+	}
+	unlock, err := p.cache.Lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	e, err := engine.Find(ctx, p.engineConfig())
+	if err != nil {
+		return err
+	}
+	if e != nil {
+		err = cluster.Delete(p.clusterConfig(e))
+	}
+	err = errors.Join(err, origin.New(p.cache.Path("cluster"), "").Remove())
+	if e != nil {
+		err = errors.Join(err, e.Stop())
+	}
+	return errors.Join(err, os.RemoveAll(p.cache.Path("cluster")))
+}
+
+// CollectLogs puts the logs of pods, nodes, registry and engine into a folder, and writes the access log's name first.
+func (s *Stack) CollectLogs(ctx context.Context, dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("collect logs: %w", err)
+	}
+	files := s.Engine.Logs()
+	if s.Origin != nil {
+		files = append(files, s.Origin.Logs()...)
+	}
+	var err error
+	for _, file := range files {
+		err = errors.Join(err, copyFile(file, filepath.Join(dir, filepath.Base(file))))
+	}
+	if s.Cluster != nil {
+		err = errors.Join(err, s.Cluster.CollectLogs(ctx, dir))
+	}
+	return err
+}
+
+func copyFile(from, to string) error {
+	src, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	dst, err := os.Create(to)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(dst, src)
+	return errors.Join(err, dst.Close())
+}
