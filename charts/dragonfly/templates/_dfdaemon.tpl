@@ -84,7 +84,8 @@ securityContext:
   {{- $capabilities = append $capabilities "SYS_CHROOT" }}
   {{- end }}
   {{- include "dragonfly.rootContext" (list $root $capabilities) | nindent 2 }}
-{{- include "dragonfly.initResources" . }}
+resources:
+  {{- include "dragonfly.initResources" . | nindent 2 }}
 volumeMounts:
   - name: host
     mountPath: /host

@@ -48,17 +48,23 @@ app.kubernetes.io/instance: {{ (first .).Release.Name }}
 app.kubernetes.io/component: {{ last . }}
 {{- end -}}
 
-{{/* All labels of an object; the argument is a list of the context and a component. */}}
-{{- define "dragonfly.labels" -}}
+{{/* The labels of a pod; the argument is a list of the context and a component. The chart's version is not among them: it alone replaces no pod. */}}
+{{- define "dragonfly.podLabels" -}}
 {{- $root := first . -}}
 {{ include "dragonfly.selectorLabels" . }}
 app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ $root.Release.Service }}
 app.kubernetes.io/part-of: dragonfly
-helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 {{- with $root.Values.commonLabels }}
 {{ toYaml . }}
 {{- end }}
+{{- end -}}
+
+{{/* All labels of an object; the argument is a list of the context and a component. */}}
+{{- define "dragonfly.labels" -}}
+{{- $root := first . -}}
+{{ include "dragonfly.podLabels" . }}
+app.kubernetes.io/managed-by: {{ $root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 {{- end -}}
 
 {{/* An image; the argument is a list of the context and the image's values. */}}

@@ -21,7 +21,7 @@ with a usual unit has none.
 
 {{/* The environment of a container; the argument is a dict of resources and extraEnv. */}}
 {{- define "dragonfly.env" -}}
-{{- with include "dragonfly.memoryLimit" .resources }}
+{{- with include "dragonfly.memoryLimit" .resources -}}
 - name: GOMEMLIMIT
   value: {{ . | quote }}
 {{- end }}
@@ -100,7 +100,8 @@ args:
   {{- end }}
 securityContext:
   {{- include "dragonfly.rootContext" (list $root (list "CHOWN" "DAC_OVERRIDE" "FOWNER")) | nindent 2 }}
-{{- include "dragonfly.initResources" . }}
+resources:
+  {{- include "dragonfly.initResources" . | nindent 2 }}
 volumeMounts:
   {{- range $volume, $path := last . }}
   - name: {{ $volume }}
@@ -125,18 +126,17 @@ seLinuxOptions:
 {{- end -}}
 
 {{/* Resources of the containers that run for a moment. */}}
-{{- define "dragonfly.initResources" }}
-resources:
-  requests:
-    cpu: 10m
-    memory: 32Mi
-  limits:
-    memory: 128Mi
+{{- define "dragonfly.initResources" -}}
+requests:
+  cpu: 10m
+  memory: 32Mi
+limits:
+  memory: 128Mi
 {{- end -}}
 
 {{/* The image pull secrets of a pod. */}}
 {{- define "dragonfly.pullSecrets" -}}
-{{- with .Values.global.imagePullSecrets }}
+{{- with .Values.global.imagePullSecrets -}}
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}

@@ -36,11 +36,11 @@
 {{/* The pod of a supernode, without what differs between Deployment and static pod. */}}
 {{- define "dragonfly.supernodePod" -}}
 {{- $s := .Values.supernode -}}
+enableServiceLinks: false
 {{- if or $s.hostNetwork (eq $s.kind "StaticPod") }}
 hostNetwork: true
 dnsPolicy: ClusterFirstWithHostNet
 {{- end }}
-enableServiceLinks: false
 {{- with $s.priorityClassName }}
 priorityClassName: {{ . }}
 {{- end }}
@@ -48,7 +48,7 @@ terminationGracePeriodSeconds: 30
 securityContext:
   {{- toYaml $s.podSecurityContext | nindent 2 }}
 initContainers:
-  - {{- include "dragonfly.hostDirs" (list . (dict "data" "/home/admin/supernode/repo" "log" "/home/admin/supernode/logs")) | nindent 4 }}
+  - {{ include "dragonfly.hostDirs" (list . (dict "data" "/home/admin/supernode/repo" "log" "/home/admin/supernode/logs")) | nindent 4 | trim }}
 containers:
   - name: supernode
     image: {{ include "dragonfly.image" (list . $s.image) }}
@@ -103,10 +103,48 @@ volumes:
 
 {{/* The ports of the Services. */}}
 {{- define "dragonfly.supernodePorts" -}}
-{{- range list "register" "download" }}
-- name: {{ . }}
+{{- $p := .Values.supernode.ports -}}
+- name: register
   protocol: TCP
-  port: {{ get $.Values.supernode.ports . }}
-  targetPort: {{ get $.Values.supernode.ports . }}
-{{- end }}
+  port: {{ $p.register }}
+  targetPort: {{ $p.register }}
+- name: download
+  protocol: TCP
+  port: {{ $p.download }}
+  targetPort: {{ $p.download }}
+{{- end -}}
+
+{{/* Commands that copy the supernode's Secrets to a host; the argument is a list of the context and the directory. */}}
+{{- define "dragonfly.copyFiles" -}}
+{{- $root := first . -}}
+{{- $dir := last . -}}
+{{- $files := list (list (include "dragonfly.secret" $root) "secret" "secret") -}}
+{{- if $root.Values.tls.enabled -}}
+{{- range list "tls.crt" "tls.key" -}}
+{{- $files = append $files (list (include "dragonfly.tls" $root) . (printf "tls/%s" .)) -}}
+{{- end -}}
+{{- end -}}
+{{- range $i, $f := $files }}
+{{- if $i }}
+{{ end -}}
+install -m 0400 -o 65532 -g 65532 /dev/null {{ $dir }}/{{ last $f }}
+kubectl -n {{ $root.Release.Namespace }} get secret {{ first $f }} -o jsonpath='{.data.{{ index $f 1 | replace "." "\\." }}}' | base64 -d > {{ $dir }}/{{ last $f }}
+{{- end -}}
+{{- end -}}
+
+{{/* The command that starts a supernode outside the cluster; the argument is a list of the context and the host's address. */}}
+{{- define "dragonfly.dockerRun" -}}
+{{- $root := first . -}}
+{{- $s := $root.Values.supernode -}}
+{{- $address := last . -}}
+{{- if contains ":" $address }}{{ $address = printf "[%s]" $address }}{{ end -}}
+docker run -d --name supernode --restart unless-stopped \
+    -p {{ $s.ports.register }}:{{ $s.ports.register }} -p {{ $s.ports.download }}:{{ $s.ports.download }} \
+    -v {{ $s.hostPaths.logs }}:/home/admin/supernode/logs -v {{ $s.hostPaths.data }}:/home/admin/supernode/repo -v /etc/dragonfly:/etc/dragonfly:ro \
+    --read-only --cap-drop ALL --security-opt no-new-privileges \
+    {{ include "dragonfly.image" (list $root $s.image) }} \
+    {{- range include "dragonfly.supernodeArgs" $root | fromYamlArray }}
+    {{ . }} \
+    {{- end }}
+    --advertise-addr={{ $address }}:{{ $s.ports.download }}
 {{- end -}}
