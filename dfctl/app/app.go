@@ -31,6 +31,7 @@ func NewCommand(out, talk io.Writer) *cobra.Command {
 	cmd.SetErr(talk)
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return cli.Usagef("%w", err) })
 	cmd.AddCommand(hostdirs.NewCommand(streams), nodeconfig.NewCommand(streams), status.NewCommand(streams), version.NewCommand(streams))
+	cmd.AddCommand(forClusters(streams)...)
 	usage(cmd)
 	return cmd
 }
