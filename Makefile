@@ -63,7 +63,7 @@ images: ## Build the container images with Docker, one of each platform; the hos
 	$(IMAGE_BUILDER) -context
 	host=linux/$$(go env GOARCH); for platform in $(PLATFORMS); do for image in supernode dfdaemon; do \
 	  name=$(IMAGE_REGISTRY)/$$image:$(TAG); tags="-t $$name-$${platform#*/}"; if [ $$platform = $$host ]; then tags="$$tags -t $$name"; fi; \
-	  docker build --platform $$platform --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) $$tags \
+	  docker build --no-cache --platform $$platform --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) $$tags \
 	    -f components/$$image/Dockerfile dist/images/context/$$image/$$(echo $$platform | tr / -); \
 	done; done
 
@@ -121,6 +121,18 @@ e2e-clients: build ## Pull with Docker, containerd, skopeo and crane from a real
 .PHONY: e2e-images
 e2e-images: ## Compare the images by Docker and by Go, and run them (Linux, root)
 	go run ./tests/gotest -tags e2e -count=1 -v -timeout 20m ./tests/e2e/images
+
+.PHONY: e2e
+e2e: ## Prove chart and overlays in a cluster of kind (Linux, root; cold, the node image takes about 25 minutes)
+	go run ./tests/gotest -tags e2e -count=1 -v -timeout 90m ./tests/e2e/kind
+
+.PHONY: e2e-up
+e2e-up: ## Bring that cluster up and leave it up: eval "$$(make -s e2e-up)"
+	@go run ./tests/e2e/kind/cmd up
+
+.PHONY: e2e-down
+e2e-down: ## Remove that cluster; what was built stays in the cache (E2E_CACHE)
+	@go run ./tests/e2e/kind/cmd down
 
 .PHONY: heavy
 heavy: ## Check memory bounds with blobs of 2 GiB, and 240 pulls in one moment (20 GiB of disk, a few minutes)
