@@ -24,8 +24,7 @@ import (
 
 const (
 	// teardown is for what has to happen when the test's time is over.
-	teardown = 5 * time.Minute
-	// requestsPerManifest are the tag's HEAD and GET, and the manifest by its digest, of one node.
+	teardown   = 5 * time.Minute
 	repository = "library/app"
 )
 
@@ -39,6 +38,7 @@ type env struct {
 func TestKind(t *testing.T) {
 	e := setUp(t)
 	t.Run("pods on every node pull straight from the registry", e.direct)
+	t.Run("helm install", e.helm)
 }
 
 // setUp brings the stack up. A cluster that was up before stays; one that was not goes at the end.

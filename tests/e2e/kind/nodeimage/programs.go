@@ -13,13 +13,21 @@ import (
 	"github.com/dragonfly-kube/dragonfly/tests/e2e/kind/command"
 )
 
-// Modules that the programs of a node come from. Each is a folder with a go.mod of its own under tests/tools/node.
+// Modules that the programs of a node come from.
 const (
 	kubernetes = "kubernetes"
 	etcd       = "etcd"
 	coredns    = "coredns"
 	containerd = "containerd"
 )
+
+// folders of this repository with their go.mod files.
+func folders() map[string]string {
+	return map[string]string{
+		kubernetes: "tests/tools/node/kubernetes", etcd: "tests/tools/node/etcd", coredns: "tests/tools/node/coredns",
+		containerd: "tests/tools/containerd",
+	}
+}
 
 // module is one of them at a version.
 type module struct {
@@ -39,7 +47,7 @@ func upstream(name string) string {
 }
 
 func findModule(ctx context.Context, root, name string) (module, error) {
-	m := module{name: name, dir: filepath.Join(root, "tests/tools/node", name), path: upstream(name)}
+	m := module{name: name, dir: filepath.Join(root, folders()[name]), path: upstream(name)}
 	list := command.New("go", "list", "-m", "-f", "{{.Version}}", m.path)
 	list.Dir = m.dir
 	var err error
