@@ -58,12 +58,14 @@ IMAGE_BUILDER = SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) go run -p $(JOBS) ./compo
   -revision $(REVISION) -registry $(IMAGE_REGISTRY) -tag $(TAG) -platforms '$(PLATFORMS)'
 
 .PHONY: images
-images: ## Build the container images with Docker, one of each platform; the host's has the plain tag
+images: ## Build the container images with Docker; the host platform's has the plain tag, others -ARCHITECTURE
 	@docker version >/dev/null || { echo 'make images: no Docker engine answers; make images-oci builds the same images without' >&2; exit 1; }
 	$(IMAGE_BUILDER) -context
 	host=linux/$$(go env GOARCH); for platform in $(PLATFORMS); do for image in supernode dfdaemon; do \
-	  name=$(IMAGE_REGISTRY)/$$image:$(TAG); tags="-t $$name-$${platform#*/}"; if [ $$platform = $$host ]; then tags="$$tags -t $$name"; fi; \
-	  docker build --no-cache --platform $$platform --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) $$tags \
+	  if [ $$platform != $$host ] && ! docker buildx version >/dev/null 2>&1; then \
+	    echo "make images: no $$image for $$platform: that takes docker buildx, or make images-oci" >&2; continue; fi; \
+	  tag=$(TAG); [ $$platform = $$host ] || tag=$$tag-$${platform#*/}; \
+	  docker build --platform $$platform --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) -t $(IMAGE_REGISTRY)/$$image:$$tag \
 	    -f components/$$image/Dockerfile dist/images/context/$$image/$$(echo $$platform | tr / -); \
 	done; done
 

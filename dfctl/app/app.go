@@ -12,6 +12,7 @@ import (
 	"github.com/dragonfly-kube/dragonfly/dfctl/hostdirs"
 	"github.com/dragonfly-kube/dragonfly/dfctl/nodeconfig"
 	"github.com/dragonfly-kube/dragonfly/dfctl/status"
+	"github.com/dragonfly-kube/dragonfly/dfctl/verify"
 	"github.com/dragonfly-kube/dragonfly/dfctl/version"
 )
 
@@ -31,6 +32,7 @@ func NewCommand(out, talk io.Writer) *cobra.Command {
 	cmd.SetErr(talk)
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return cli.Usagef("%w", err) })
 	cmd.AddCommand(hostdirs.NewCommand(streams), nodeconfig.NewCommand(streams), status.NewCommand(streams), version.NewCommand(streams))
+	cmd.AddCommand(verify.NewCommand(streams))
 	cmd.AddCommand(forClusters(streams)...)
 	usage(cmd)
 	return cmd

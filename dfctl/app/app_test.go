@@ -162,7 +162,7 @@ func TestHelp(t *testing.T) {
 	for _, args := range [][]string{
 		{"--help"}, {"node-config", "--help"}, {"node-config", "apply", "--help"}, {"node-config", "wait", "--help"}, {"host-dirs", "--help"},
 		{"render", "--help"}, {"render", "chart", "--help"}, {"render", "overlay", "--help"}, {"render", "static-pod", "--help"},
-		{"render", "docker-run", "--help"}, {"render", "list", "--help"}, {"status", "--help"}, {"version", "--help"},
+		{"render", "docker-run", "--help"}, {"render", "list", "--help"}, {"status", "--help"}, {"verify", "--help"}, {"version", "--help"},
 	} {
 		out, err := run(t, args...)
 		wantCode(t, err, 0)

@@ -111,7 +111,7 @@ func newClient(cfg Config) (*Client, error) {
 // Ask asks the dfdaemon, and the supernodes of the configuration or else those that the dfdaemon knows.
 func (c *Client) Ask(ctx context.Context) Answer {
 	a := Answer{Supernodes: []Supernode{}}
-	d, err := c.daemon(ctx)
+	d, err := c.Daemon(ctx)
 	if err == nil {
 		a.Daemon = &d
 	} else {
@@ -147,8 +147,8 @@ func judge(known api.SupernodeStatus, s Supernode) Supernode {
 	return s
 }
 
-// daemon asks the host's dfdaemon. The error lists what was tried.
-func (c *Client) daemon(ctx context.Context) (Daemon, error) {
+// Daemon asks the dfdaemon alone. The error lists what was tried.
+func (c *Client) Daemon(ctx context.Context) (Daemon, error) {
 	var errs []error
 	for _, way := range []struct{ network, addr string }{{"unix", c.cfg.Socket}, {"tcp", c.cfg.AdminAddr}} {
 		if way.addr == "" {

@@ -34,7 +34,7 @@ func programs() map[string]*cobra.Command {
 	}
 	return map[string]*cobra.Command{
 		"supernode": supernode.NewCommand(), "dfdaemon": dfdaemon.NewCommand(), "dfget": dfget.NewCommand(),
-		"dfctl": part("status"), "dfctl-node-config": part("node-config", "apply"),
+		"dfctl": part("status"), "dfctl-node-config": part("node-config", "apply"), "dfctl-verify": part("verify"),
 	}
 }
 
@@ -68,7 +68,7 @@ func TestDocumentsHaveEveryOption(t *testing.T) {
 	_, codes, _ := strings.Cut(help(t, dfget.NewCommand()), "Exit codes:\n")
 	parts["exit-codes"] = "```\n" + codes + "```\n"
 	for document, wants := range map[string][]string{
-		"configuration.md": {"options-supernode", "options-dfdaemon", "options-dfget", "options-dfctl"},
+		"configuration.md": {"options-supernode", "options-dfdaemon", "options-dfget", "options-dfctl", "options-dfctl-verify"},
 		"dfget.md":         {"exit-codes"},
 		"node-config.md":   {"options-dfctl-node-config"},
 	} {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -27,6 +28,12 @@ const (
 	registry  = "images.invalid"
 	epoch     = "1700000000"
 	platforms = "linux/amd64 linux/arm64"
+)
+
+// hostPlatform is what Docker's older builder can build for: it has no other one for an image from scratch.
+const (
+	hostPlatform = "linux/" + runtime.GOARCH
+	hostFolder   = "linux-" + runtime.GOARCH // in paths
 )
 
 // maxSize of an image's files, in bytes.
@@ -58,7 +65,7 @@ func root(t *testing.T) string {
 }
 
 // makeImages runs one of make's targets for images.
-func makeImages(t *testing.T, dir, target string, env ...string) string {
+func makeImages(t *testing.T, dir, target, platforms string, env ...string) string {
 	t.Helper()
 	return run(t, dir, append(env, "SOURCE_DATE_EPOCH="+epoch), "make", "-s", target, "VERSION="+version, "REVISION="+revision,
 		"IMAGE_REGISTRY="+registry, "TAG="+testTag, "PLATFORMS="+platforms)
@@ -91,8 +98,8 @@ func checkout(t *testing.T, to string) string {
 func TestTwoCheckoutsGiveOneDigest(t *testing.T) {
 	first := checkout(t, filepath.Join(t.TempDir(), "a"))
 	second := checkout(t, filepath.Join(t.TempDir(), "another", "place"))
-	one := makeImages(t, first, "images-oci")
-	two := makeImages(t, second, "images-oci")
+	one := makeImages(t, first, "images-oci", platforms)
+	two := makeImages(t, second, "images-oci", platforms)
 	if one != two || strings.Count(one, "@sha256:") != 2 {
 		t.Errorf("two folders gave\n%sand\n%swant the same two digests", one, two)
 	}

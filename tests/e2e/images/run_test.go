@@ -49,7 +49,7 @@ func (e *engine) supernode(t *testing.T) {
 		"-v", secret+":/etc/dragonfly/secret:ro", ref("supernode")))
 	t.Cleanup(func() { _ = exec.Command("docker", "-H", e.host, "rm", "-f", id).Run() })
 	out, err := e.until(t, func(out string) bool { return strings.Contains(out, "1 of 1 ready") },
-		filepath.Join(e.src, "dist/images/context/dfdaemon/linux-amd64/bin/dfctl"), "status", "--socket=", "--admin-addr=", "--supernode", "127.0.0.1:8001")
+		filepath.Join(e.src, "dist/images/context/dfdaemon", hostFolder, "bin/dfctl"), "status", "--socket=", "--admin-addr=", "--supernode", "127.0.0.1:8001")
 	if err != nil || !strings.Contains(out, version) {
 		t.Errorf("the supernode does not answer at the host's port: %v\n%s%s", err, out, e.docker(t, "logs", id))
 	}
@@ -71,7 +71,7 @@ func (e *engine) until(t *testing.T, wanted func(string) bool, name string, args
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		b, _ := exec.CommandContext(ctx, "ip", append([]string{"netns", "exec", e.namespace, name}, args...)...).CombinedOutput()
+		b, _ := exec.CommandContext(ctx, "nsenter", append([]string{"--net=/run/netns/" + e.namespace, name}, args...)...).CombinedOutput()
 		if wanted(string(b)) {
 			return string(b), nil
 		}
@@ -108,7 +108,7 @@ func (e *engine) noSecret(t *testing.T) {
 
 func (e *engine) programs(t *testing.T) {
 	e.docker(t, "rmi", "-f", ref("dfdaemon"))
-	e.docker(t, "load", "-i", filepath.Join(e.src, "dist/images/dfdaemon-linux-amd64.tar"))
+	e.docker(t, "load", "-i", filepath.Join(e.src, "dist/images/dfdaemon-"+hostFolder+".tar"))
 	for _, program := range []string{"dfdaemon", "dfget", "dfctl"} {
 		out := e.docker(t, "run", "--rm", "--read-only", "--cap-drop=ALL", "--entrypoint", program, ref("dfdaemon"), "--version")
 		if !strings.HasPrefix(out, program+" version "+version) {
