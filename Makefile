@@ -120,9 +120,11 @@ cover: ## Run the tests with coverage: total on the terminal, lines in bin/cover
 e2e-clients: build ## Pull with Docker, containerd, skopeo and crane from a real registry (Linux, root)
 	go run ./tests/gotest -tags e2e -count=1 -v -timeout 20m ./tests/e2e/clients
 
+# RUN=Checkouts needs no root and no Docker.
 .PHONY: e2e-images
+e2e-images: RUN ?= .
 e2e-images: ## Compare the images by Docker and by Go, and run them (Linux, root)
-	go run ./tests/gotest -tags e2e -count=1 -v -timeout 20m ./tests/e2e/images
+	go run ./tests/gotest -tags e2e -count=1 -v -timeout 20m -run '$(RUN)' ./tests/e2e/images
 
 .PHONY: e2e
 e2e: ## Prove chart and overlays in a cluster of kind (Linux, root; cold, the node image takes about 25 minutes)

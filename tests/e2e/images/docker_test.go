@@ -141,7 +141,7 @@ func files(t *testing.T, img v1.Image) map[string]string {
 		if _, err := io.Copy(sum, r); err != nil {
 			t.Fatal(err)
 		}
-		all["/"+strings.Trim(h.Name, "/")] = fmt.Sprintf("%c %o %d:%d %s%d %x", h.Typeflag, h.Mode, h.Uid, h.Gid, h.Linkname, h.Size, sum.Sum(nil))
+		all["/"+strings.Trim(h.Name, "/")] = fmt.Sprintf("%c %o %d:%d %s%d %x", h.Typeflag, h.Mode&0o7777, h.Uid, h.Gid, h.Linkname, h.Size, sum.Sum(nil))
 	}
 	if len(all) < 10 {
 		t.Fatalf("got only the files %v", all)
