@@ -1,8 +1,6 @@
 package nodeconfig
 
 import (
-	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,7 +10,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/dragonfly-kube/dragonfly/dfctl/cli"
-	"github.com/dragonfly-kube/dragonfly/dfctl/node/hostfs"
 )
 
 const (
@@ -33,116 +30,6 @@ func busy() tree {
 }
 
 var both = []string{"--runtime", "docker,containerd"}
-
-// TestStoppedAnywhere ends apply and rollback before each step that changes the host, as a crash would, which leaves no time to clean up,
-// and as a failure of that one step.
-func TestStoppedAnywhere(t *testing.T) {
-	t.Parallel()
-	files := busy()
-	root := files.write(t)
-	was := read(t, root)
-	if r := dfctl(t, root, nil, append([]string{"apply"}, both...)...); r.err != nil {
-		t.Fatal(r.err)
-	}
-	applied := read(t, root)
-	for _, command := range []string{"apply", "rollback"} {
-		for _, crash := range []bool{true, false} {
-			t.Run(fmt.Sprintf("%s, crash %v", command, crash), func(t *testing.T) {
-				t.Parallel()
-				stops := 0
-				for ; stopAt(t, files, command, stops, crash, was, applied); stops++ {
-				}
-				if stops < 20 {
-					t.Errorf("only %d steps were found", stops)
-				}
-			})
-		}
-	}
-}
-
-// stopAt stops a command at a step, and reports whether it got there.
-func stopAt(t *testing.T, files tree, command string, step int, crash bool, was, applied tree) bool {
-	t.Helper()
-	root := files.write(t)
-	args := append([]string{"apply"}, both...)
-	if command == "rollback" {
-		if r := dfctl(t, root, nil, args...); r.err != nil {
-			t.Fatal(r.err)
-		}
-		args = []string{"rollback"}
-	}
-	n, at := 0, ""
-	r := dfctl(t, root, func(op hostfs.Op, name string) error {
-		n++
-		if n == step+1 || crash && n > step {
-			if at == "" {
-				at = fmt.Sprintf("%s: %s %s", command, op, name)
-			}
-			return errors.New("stopped")
-		}
-		return nil
-	}, args...)
-	if n <= step {
-		return false
-	}
-	now := read(t, root)
-	for _, name := range []string{daemonJSON, configTOML, hostsTOML, "/etc/containerd/certs.d/docker.io/hosts.toml", "/etc/hostname"} {
-		if now[name] != was[name] && now[name] != applied[name] {
-			t.Errorf("stopped at %s: %s is neither the old nor the new one:\n%s", at, name, now[name])
-		}
-	}
-	if r.err == nil && !crash && !strings.Contains(at, ".dragonfly-tmp") {
-		t.Errorf("stopped at %s: no error", at)
-	}
-	again := dfctl(t, root, nil, append([]string{"apply"}, both...)...)
-	if diff := cmp.Diff(targets(applied), targets(read(t, root))); again.err != nil || diff != "" {
-		t.Errorf("stopped at %s, then apply: %v\n%s", at, again.err, diff)
-	}
-	back := dfctl(t, root, nil, "rollback")
-	if diff := cmp.Diff(was, read(t, root)); back.err != nil || diff != "" {
-		t.Errorf("stopped at %s, then apply and rollback: %v\n%s", at, back.err, diff)
-	}
-	return true
-}
-
-// targets are the files outside of the record.
-func targets(files tree) tree {
-	out := tree{}
-	for name, content := range files {
-		if !strings.HasPrefix(name, "/var") {
-			out[name] = content
-		}
-	}
-	return out
-}
-
-// TestRollbackAfterAStop rolls back right after a crash of apply.
-func TestRollbackAfterAStop(t *testing.T) {
-	t.Parallel()
-	files := busy()
-	for step := 0; ; step++ {
-		root := files.write(t)
-		was := read(t, root)
-		n := 0
-		_ = dfctl(t, root, func(hostfs.Op, string) error {
-			if n++; n > step {
-				return errors.New("stopped")
-			}
-			return nil
-		}, append([]string{"apply"}, both...)...)
-		if n <= step {
-			return
-		}
-		back := dfctl(t, root, nil, "rollback")
-		now := read(t, root)
-		if now["/var/lib/dragonfly/node-config"] == "" { // stopped between the two, an empty directory may be left
-			delete(now, "/var/lib/dragonfly")
-		}
-		if diff := cmp.Diff(was, now); back.err != nil || diff != "" {
-			t.Errorf("apply stopped at step %d, then rollback: %v\n%s", step, back.err, diff)
-		}
-	}
-}
 
 // TestSomebodyElse has files changed by others between apply and rollback.
 func TestSomebodyElse(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -70,7 +71,7 @@ func (files tree) write(t *testing.T) string {
 	return root
 }
 
-// read lists all that is under a root, with modes.
+// read lists all that is under a root, with modes and owners.
 func read(t *testing.T, root string) tree {
 	t.Helper()
 	files := tree{}
@@ -78,24 +79,22 @@ func read(t *testing.T, root string) tree {
 		if err != nil || full == root {
 			return err
 		}
-		name := strings.TrimPrefix(full, root)
 		info, err := d.Info()
 		if err != nil {
 			return err
 		}
+		var content []byte
 		switch {
-		case d.IsDir():
-			files[name] = "dir"
 		case d.Type()&fs.ModeSymlink != 0:
-			target, err := os.Readlink(full)
-			files[name] = "-> " + target
-			return err
-		default:
-			content, err := os.ReadFile(full)
-			files[name] = fmt.Sprintf("%v %s", info.Mode(), content)
-			return err
+			var target string
+			target, err = os.Readlink(full)
+			content = []byte("-> " + target)
+		case d.Type().IsRegular():
+			content, err = os.ReadFile(full)
 		}
-		return nil
+		st := info.Sys().(*syscall.Stat_t)
+		files[strings.TrimPrefix(full, root)] = fmt.Sprintf("%v %d:%d %s", info.Mode(), st.Uid, st.Gid, content)
+		return err
 	})
 	if err != nil {
 		t.Fatal(err)

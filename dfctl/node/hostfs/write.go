@@ -82,7 +82,13 @@ func (r *Root) fill(file, tmp string, data []byte, perm fs.FileMode) error {
 			return err
 		}
 	}
-	if err := r.step(Own, tmp, func() error { return own(f, old) }); err != nil {
+	err = r.step(Own, tmp, func() error {
+		if uid, gid, other := owner(f, old); other {
+			return f.Chown(uid, gid)
+		}
+		return nil
+	})
+	if err != nil {
 		return err
 	}
 	if err := r.step(Mode, tmp, func() error { return f.Chmod(perm) }); err != nil {
@@ -94,21 +100,21 @@ func (r *Root) fill(file, tmp string, data []byte, perm fs.FileMode) error {
 	return f.Close()
 }
 
-// own gives a file the owner of another.
-func own(f *os.File, old fs.FileInfo) error {
+// owner is whom a file that takes the place of an old one has to be given to, and whether that is another than it belongs to.
+func owner(f *os.File, old fs.FileInfo) (uid, gid int, other bool) {
 	if old == nil {
-		return nil
+		return 0, 0, false
 	}
 	info, err := f.Stat()
 	if err != nil {
-		return err
+		return 0, 0, false
 	}
 	want, ok := old.Sys().(*syscall.Stat_t)
 	has, ok2 := info.Sys().(*syscall.Stat_t)
-	if !ok || !ok2 || want.Uid == has.Uid && want.Gid == has.Gid {
-		return nil
+	if !ok || !ok2 {
+		return 0, 0, false
 	}
-	return f.Chown(int(want.Uid), int(want.Gid))
+	return int(want.Uid), int(want.Gid), want.Uid != has.Uid || want.Gid != has.Gid
 }
 
 // Discard removes what a killed Replace of a file left.
@@ -189,13 +195,36 @@ func (r *Root) RemoveIfEmpty(dir string) error {
 	return r.Remove(dir)
 }
 
-// RemoveAll removes a directory and what is in it.
+// RemoveAll removes a directory and what is in it, one after the other.
 func (r *Root) RemoveAll(dir string) error {
 	file, err := r.Resolve(dir)
 	if err != nil {
 		return err
 	}
-	return r.step(Remove, file, func() error { return r.root.RemoveAll(inside(file)) })
+	info, err := r.root.Lstat(inside(file))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return fmt.Errorf("look at %s: %w", file, cause(err))
+	}
+	if info.IsDir() {
+		entries, err := fs.ReadDir(r.root.FS(), inside(file))
+		if err != nil {
+			return fmt.Errorf("read the directory %s: %w", file, cause(err))
+		}
+		for _, e := range entries {
+			child := path.Join(file, e.Name())
+			if e.IsDir() {
+				err = r.RemoveAll(child)
+			} else { // a symbolic link too, which is not followed
+				err = r.step(Remove, child, func() error { return r.root.Remove(inside(child)) })
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return r.step(Remove, file, func() error { return r.root.Remove(inside(file)) })
 }
 
 // syncDir makes changes of a directory's names last.

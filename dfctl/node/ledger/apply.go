@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -104,10 +105,8 @@ func (l *Ledger) write(c node.Change) (Write, error) {
 // Commit makes the writes. Whenever it ends, by an error or by a crash, each file is the old or the new one, and the ledger knows both.
 func (l *Ledger) Commit(writes []Write) error {
 	next := manifest{Version: manifestV1, Dirs: slices.Clone(l.manifest.Dirs), StateDirs: l.manifest.StateDirs, Pending: l.manifest.Pending}
-	kept := false
 	for i := range writes {
 		w := &writes[i]
-		kept = kept || w.foreign && w.Changed() && w.Old != nil
 		if w.entry != nil {
 			next.Files = append(next.Files, *w.entry)
 		}
@@ -116,7 +115,7 @@ func (l *Ledger) Commit(writes []Write) error {
 		}
 	}
 	if len(next.Files) == 0 && len(l.manifest.Files) == 0 {
-		return l.clean(false)
+		return l.clean()
 	}
 	if same(next.Files, l.manifest.Files) && !slices.ContainsFunc(writes, func(w Write) bool { return w.Changed() }) {
 		return nil
@@ -130,7 +129,7 @@ func (l *Ledger) Commit(writes []Write) error {
 		}
 	}
 	if len(next.Files) == 0 {
-		return l.clean(kept)
+		return l.clean()
 	}
 	l.manifest = next
 	return l.save()
@@ -140,6 +139,9 @@ func (l *Ledger) Commit(writes []Write) error {
 func (l *Ledger) record(next *manifest, writes []Write) error {
 	missing, err := l.root.Missing(path.Join(Dir, "applied"))
 	if err != nil {
+		return err
+	}
+	if err := l.root.MkdirAll(path.Dir(Dir), 0o755); err != nil { // dfdaemon's files are there too
 		return err
 	}
 	if err := l.root.MkdirAll(path.Join(Dir, "applied"), 0o700); err != nil {
@@ -181,8 +183,8 @@ func (l *Ledger) record(next *manifest, writes []Write) error {
 
 // copies keeps what a file was and what it becomes.
 func (l *Ledger) copies(next *manifest, w *Write, stamp string) error {
-	backup := func(text []byte) (string, error) {
-		name := path.Join("backups", stamp, w.Path)
+	backup := func(dir string, text []byte) (string, error) {
+		name := path.Join(dir, stamp, w.Path)
 		full := path.Join(Dir, name)
 		if err := l.root.MkdirAll(path.Dir(full), 0o700); err != nil {
 			return "", err
@@ -191,12 +193,12 @@ func (l *Ledger) copies(next *manifest, w *Write, stamp string) error {
 	}
 	if w.entry == nil || w.entry.Before == "" || w.entry.Backup != "" {
 		if w.foreign && w.Changed() && w.Old != nil {
-			if _, err := backup(w.Old); err != nil {
+			if _, err := backup(keptDir, w.Old); err != nil {
 				return err
 			}
 		}
 	} else {
-		name, err := backup(w.without)
+		name, err := backup(backupDir, w.without)
 		if err != nil {
 			return err
 		}
@@ -238,32 +240,42 @@ func (l *Ledger) put(w *Write) error {
 	return l.root.Replace(w.Path, w.New, w.perm)
 }
 
-// clean removes the ledger and the directories that were made, as far as they are empty. Backups of what others had changed may stay.
-func (l *Ledger) clean(keepBackups bool) error {
+// clean removes the ledger and the directories that were made, as far as they are empty. The manifest goes last: until then it tells the
+// next run what is left to remove, and it names no file whose backup may be gone.
+func (l *Ledger) clean() error {
 	for _, dir := range slices.Backward(l.manifest.Dirs) {
 		if err := l.root.RemoveIfEmpty(dir); err != nil {
 			return err
 		}
 	}
-	dirs := l.manifest.StateDirs
-	l.manifest = manifest{Version: manifestV1}
-	l.states = map[string]*state{}
-	if !l.root.Exists(Dir) {
+	names, err := l.root.ReadDir(Dir)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
-	}
-	if keepBackups {
-		if err := l.root.RemoveAll(path.Join(Dir, "applied")); err != nil {
-			return err
-		}
-		return l.root.Remove(manifestFile)
-	}
-	if len(dirs) == 0 { // a run that was killed before it wrote them down
-		dirs = []string{path.Dir(Dir)}
-	}
-	if err := l.root.RemoveAll(Dir); err != nil {
+	} else if err != nil {
 		return err
 	}
-	for _, dir := range slices.Backward(dirs) {
+	dirs := l.manifest.StateDirs
+	if len(l.manifest.Files) > 0 {
+		l.manifest = manifest{Version: manifestV1, Files: []entry{}, Dirs: []string{}, StateDirs: dirs, Pending: []string{}}
+		l.states = map[string]*state{}
+		if err := l.save(); err != nil {
+			return err
+		}
+	}
+	for _, name := range names {
+		if file := path.Join(Dir, name); file != manifestFile && name != keptDir {
+			if err := l.root.RemoveAll(file); err != nil {
+				return err
+			}
+		}
+	}
+	if err := l.root.Remove(manifestFile); err != nil {
+		return err
+	}
+	if len(dirs) == 0 { // a run that was killed before it wrote them down, or after it removed what it wrote them in
+		dirs = []string{path.Dir(Dir)}
+	}
+	for _, dir := range slices.Backward(append(slices.Clone(dirs), Dir)) {
 		if err := l.root.RemoveIfEmpty(dir); err != nil {
 			return err
 		}

@@ -24,6 +24,8 @@ const Dir = "/var/lib/dragonfly/node-config"
 const (
 	manifestFile = Dir + "/manifest.json"
 	manifestV1   = 1
+	backupDir    = "backups" // under Dir: what files were, by time
+	keptDir      = "kept"    // the same of files that somebody else had changed, which is never removed
 )
 
 // manifest is what was done to a host.
