@@ -58,10 +58,15 @@ func (r *release) flags(f *pflag.FlagSet) {
 	f.StringArrayVar(&r.sources.Set, "set", nil, "`NAME=VALUE` of the chart, as supernode.replicas=3; may be repeated, and wins over files")
 	f.StringArrayVar(&r.sources.SetString, "set-string", nil, "`NAME=VALUE` whose value is a text also if it looks like a number; may be repeated")
 	f.StringVar(&r.options.Release, "release", "dragonfly", "`NAME` of the release")
-	f.StringVarP(&r.options.Namespace, "namespace", "n", "kube-system", "`NAMESPACE` of the objects")
+	f.StringVarP(&r.options.Namespace, "namespace", "n", "kube-system", "`NAMESPACE` of the release")
+}
+
+// clusterFlags are about the cluster that the objects are for.
+func (r *release) clusterFlags(f *pflag.FlagSet) {
 	f.StringVar(&r.options.KubeVersion, "kube-version", helm.KubeVersion, "`VERSION` of Kubernetes to render for")
 	f.StringSliceVarP(&r.options.APIVersions, "api-versions", "a", nil,
 		"`VERSION` of an API that the cluster has beside its own, as monitoring.coreos.com/v1; may be repeated")
+	f.BoolVar(&r.options.NoHooks, "no-hooks", false, "leave out Helm's hooks")
 }
 
 // values reads the values' sources. What the command itself sets comes last.
@@ -95,7 +100,7 @@ func (s source) chartCommand() *cobra.Command {
 		},
 	}
 	r.flags(cmd.Flags())
-	cmd.Flags().BoolVar(&r.options.NoHooks, "no-hooks", false, "leave out Helm's hooks")
+	r.clusterFlags(cmd.Flags())
 	return cmd
 }
 
@@ -116,7 +121,7 @@ func (s source) overlayCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringSliceVar(&o.Components, "component", nil, "`NAME` of a component to add; may be repeated")
-	cmd.Flags().StringVarP(&o.Namespace, "namespace", "n", "", "`NAMESPACE` of the objects; unset means the overlay's, kube-system")
+	cmd.Flags().StringVarP(&o.Namespace, "namespace", "n", "kube-system", "`NAMESPACE` of the objects")
 	cmd.Flags().StringSliceVar(&o.Images, "image", nil,
 		"`IMAGE=NEW[:TAG|@DIGEST]` to use in place of an image, as ghcr.io/dragonfly-kube/supernode=registry.example.com/supernode:1.0; may be repeated")
 	return cmd

@@ -19,7 +19,7 @@ import (
 )
 
 // ErrOptions marks errors in what the caller asked for: a value that the chart's schema refuses, a version that is none.
-var ErrOptions = errors.New("options")
+var ErrOptions = errors.New("wrong option")
 
 // KubeVersion is the version of Kubernetes that charts are rendered for where no other is named: the one of the libraries that Helm is built with,
 // as in Helm's own program. The library's default, 1.20, is what a build without the flags of Helm's Makefile has.

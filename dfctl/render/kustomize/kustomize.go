@@ -17,7 +17,7 @@ import (
 )
 
 // ErrOptions marks errors in what the caller asked for: an overlay that there is not, an image that is none.
-var ErrOptions = errors.New("options")
+var ErrOptions = errors.New("wrong option")
 
 // Kind is a directory of kustomizations.
 type Kind string
@@ -35,7 +35,7 @@ const root = "/kustomize"
 type Options struct {
 	// Components are added in this order.
 	Components []string
-	// Namespace of all objects; empty means the overlay's.
+	// Namespace of all objects; empty leaves those of the overlay in its own, and those that components add without one.
 	Namespace string
 	// Images are replacements, as "kustomize edit set image" takes them: IMAGE=NEW[:TAG|@DIGEST].
 	Images []string

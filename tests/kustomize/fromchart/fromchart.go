@@ -38,7 +38,7 @@ func Files(chart fs.FS) (map[string][]byte, error) {
 	g.dfdaemonBase()
 	g.highAvailability()
 	g.nodeConfig()
-	// g.monitoring()
+	g.monitoring()
 	g.networkPolicy()
 	g.external()
 	g.staticPod()
@@ -53,7 +53,7 @@ func (g *generator) supernodeBase() {
 }
 
 func (g *generator) dfdaemonBase() {
-	objects := g.render("nodeConfig.mode=off")
+	objects := g.render("nodeConfig.mode=none")
 	objects = slices.DeleteFunc(objects, func(o object) bool { return o.kind() != "ServiceAccount" && !o.of("dfdaemon") })
 	// The file is the overlays' to change, and a change has to restart the pods: kustomize's generator puts a hash into the name.
 	i := slices.IndexFunc(objects, func(o object) bool { return o.kind() == "ConfigMap" })
@@ -109,20 +109,23 @@ func (g *generator) nodeConfig() {
 			if o.kind() != "DaemonSet" {
 				continue
 			}
-			container := o.named("node-config", "spec", "template", "spec", "initContainers")
-			if container == nil {
+			containers := o.at("spec", "template", "spec", "initContainers")
+			i := slices.IndexFunc(containers.Content, func(n *yaml.Node) bool { return (object{n}).text("name") == "node-config" })
+			if i < 0 {
 				g.fail(fmt.Errorf("the chart renders no init container node-config with nodeConfig.mode=%s", mode))
 				return
 			}
+			container := object{containers.Content[i]}
 			if mode == "rollback" {
-				keep(container, "name", "command", "args")
-				g.write(dir+"/daemonset.yaml", o.part().with([]string{"spec", "template", "spec", "initContainers"}, list(container)))
+				at := fmt.Sprintf("/spec/template/spec/initContainers/%d/", i)
+				g.write(dir+"/daemonset.yaml", object{list(operation("test", at+"name", container.at("name")),
+					operation("replace", at+"command", container.at("command")), operation("replace", at+"args", container.at("args")))})
 				continue
 			}
-			ops := []*yaml.Node{operation("/spec/template/spec/initContainers/-", container)}
+			ops := []*yaml.Node{operation("add", "/spec/template/spec/initContainers/-", container.node)}
 			for _, volume := range o.at("spec", "template", "spec", "volumes").Content {
 				if name := (object{volume}).text("name"); strings.HasPrefix(name, "host") {
-					ops = append(ops, operation("/spec/template/spec/volumes/-", volume))
+					ops = append(ops, operation("add", "/spec/template/spec/volumes/-", volume))
 				}
 			}
 			g.write(dir+"/daemonset.yaml", object{list(ops...)})

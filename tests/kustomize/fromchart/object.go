@@ -106,20 +106,6 @@ func (o object) set(value string, keys ...string) {
 	n.Content = append(n.Content, scalar(keys[last]), scalar(value))
 }
 
-// named is the element of a list with that name, or nil.
-func (o object) named(name string, keys ...string) *yaml.Node {
-	n := o.at(keys...)
-	if n == nil {
-		return nil
-	}
-	for _, element := range n.Content {
-		if (object{element}).text("name") == name {
-			return element
-		}
-	}
-	return nil
-}
-
 // part is a patch: the object's kind and name, and of its spec what is at the paths, joined by dots.
 func (o object) part(paths ...string) object {
 	out := object{&yaml.Node{Kind: yaml.MappingNode}}
@@ -151,20 +137,9 @@ func (o object) with(keys []string, value *yaml.Node) object {
 	return o
 }
 
-// keep removes all other keys.
-func keep(n *yaml.Node, keys ...string) {
-	var out []*yaml.Node
-	for i := 0; i < len(n.Content); i += 2 {
-		if slices.Contains(keys, n.Content[i].Value) {
-			out = append(out, n.Content[i], n.Content[i+1])
-		}
-	}
-	n.Content = out
-}
-
 // operation is one of a JSON patch.
-func operation(path string, value *yaml.Node) *yaml.Node {
-	return &yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{scalar("op"), scalar("add"), scalar("path"), scalar(path), scalar("value"), value}}
+func operation(op, path string, value *yaml.Node) *yaml.Node {
+	return &yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{scalar("op"), scalar(op), scalar("path"), scalar(path), scalar("value"), value}}
 }
 
 func list(elements ...*yaml.Node) *yaml.Node {
