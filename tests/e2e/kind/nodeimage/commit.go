@@ -7,6 +7,10 @@ import (
 	"os"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+
 	"github.com/dragonfly-kube/dragonfly/tests/e2e/kind/command"
 )
 
@@ -16,9 +20,9 @@ func (b *Builder) docker(ctx context.Context, args ...string) (string, error) {
 
 // commit imports the root filesystem, lets its own containerd take the control-plane images into its store, and keeps the result as an
 // image.
-func (b *Builder) commit(ctx context.Context, rootTar, images, image string) (err error) {
-	base := image + "-base"
-	if _, err := b.docker(ctx, "import", "--change", "ENV container=docker", "--change", "STOPSIGNAL SIGRTMIN+3", rootTar, base); err != nil {
+func (b *Builder) commit(ctx context.Context, rootTar, images, node string) (err error) {
+	base := node + "-base"
+	if err := b.loadBase(ctx, rootTar, base); err != nil {
 		return err
 	}
 	id, err := b.docker(ctx, "run", "--detach", "--network", "none", "--entrypoint", "/usr/local/bin/containerd", base)
@@ -47,9 +51,35 @@ func (b *Builder) commit(ctx context.Context, rootTar, images, image string) (er
 	if _, err := b.docker(ctx, "stop", "--time", "30", id); err != nil {
 		return err
 	}
-	_, err = b.docker(ctx, "commit", "--change", `ENTRYPOINT ["/usr/local/bin/entrypoint", "/sbin/init"]`, id, image)
+	_, err = b.docker(ctx, "commit", "--change", fmt.Sprintf("ENTRYPOINT [%q, %q]", entrypoint()[0], entrypoint()[1]), id, node)
 	return err
 }
+
+// loadBase makes an image of the root filesystem. (docker import can't set the stop signal.)
+func (b *Builder) loadBase(ctx context.Context, rootTar, base string) (err error) {
+	tag, err := name.NewTag(base)
+	if err != nil {
+		return err
+	}
+	img, err := image([]string{rootTar}, v1.Config{
+		// systemd looks for it: https://systemd.io/CONTAINER_INTERFACE/
+		Env: []string{"container=docker", searchPath},
+		// On SIGTERM it would start anew.
+		StopSignal: "SIGRTMIN+3",
+		Entrypoint: entrypoint(),
+	})
+	if err != nil {
+		return err
+	}
+	archive := rootTar + ".image"
+	if err := tarball.WriteToFile(archive, tag, img); err != nil {
+		return err
+	}
+	_, err = b.docker(ctx, "load", "--input", archive)
+	return err
+}
+
+func entrypoint() []string { return []string{"/usr/local/bin/entrypoint", "/sbin/init"} }
 
 // ready waits until the containerd in the container answers.
 func (b *Builder) ready(ctx context.Context, id string) error {

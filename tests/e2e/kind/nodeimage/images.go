@@ -3,6 +3,7 @@ package nodeimage
 import (
 	"archive/tar"
 	"bufio"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -43,13 +44,13 @@ func components() []component {
 	}
 }
 
-// images writes a Docker archive of all control-plane images to path, named as kubeadm wants them.
-func images(ctx context.Context, kubeadm, version, rootfs string, programs map[string]string, path string) (err error) {
+// images writes a Docker archive of all control-plane images to a file, named as kubeadm wants them.
+func images(ctx context.Context, kubeadm, version, rootfs string, programs map[string]string, file string) (err error) {
 	list, err := imageNames(ctx, kubeadm, version)
 	if err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp(filepath.Dir(path), "images-")
+	dir, err := os.MkdirTemp(filepath.Dir(file), "images-")
 	if err != nil {
 		return err
 	}
@@ -67,11 +68,15 @@ func images(ctx context.Context, kubeadm, version, rootfs string, programs map[s
 		if c.onRootfs {
 			layers = append([]string{rootfs}, layers...)
 		}
-		if archive[tag], err = image(c, layers); err != nil {
+		config := v1.Config{Env: []string{searchPath}}
+		if c.entrypoint {
+			config.Entrypoint = []string{c.at}
+		}
+		if archive[tag], err = image(layers, config); err != nil {
 			return fmt.Errorf("make image %s: %w", tag, err)
 		}
 	}
-	return tarball.MultiWriteToFile(path, archive)
+	return tarball.MultiWriteToFile(file, archive)
 }
 
 // imageNames are the images that kubeadm wants, by the last element of their path.
@@ -89,11 +94,14 @@ func imageNames(ctx context.Context, kubeadm, version string) (map[string]string
 	return names, nil
 }
 
-// image has the tar files as layers.
-func image(c component, tars []string) (v1.Image, error) {
+// searchPath is where programs of an image are looked for.
+const searchPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// image has tar files as layers.
+func image(tars []string, config v1.Config) (v1.Image, error) {
 	img := v1.Image(empty.Image)
 	for _, file := range tars {
-		layer, err := tarball.LayerFromFile(file)
+		layer, err := tarball.LayerFromFile(file, tarball.WithCompressionLevel(gzip.BestSpeed))
 		if err != nil {
 			return nil, err
 		}
@@ -106,11 +114,7 @@ func image(c component, tars []string) (v1.Image, error) {
 		return nil, err
 	}
 	cfg = cfg.DeepCopy()
-	cfg.OS, cfg.Architecture = "linux", arch()
-	cfg.Config.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
-	if c.entrypoint {
-		cfg.Config.Entrypoint = []string{c.at}
-	}
+	cfg.OS, cfg.Architecture, cfg.Config = "linux", arch(), config
 	return mutate.ConfigFile(img, cfg)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -26,8 +27,7 @@ type layout struct {
 // Debian's.
 func (l layout) apply(ctx context.Context, programs, runtime map[string]string) error {
 	steps := []func() error{
-		func() error { return os.CopyFS(l.root, os.DirFS(l.files)) },
-		l.executables,
+		l.kindFiles,
 		l.services,
 		func() error { return install(programs, l.path("usr/bin")) },
 		func() error { return l.runtime(runtime) },
@@ -64,20 +64,28 @@ func (l layout) write(name, content string) error {
 	return os.WriteFile(l.path(name), []byte(content), 0o644) //nolint:gosec // as such files are on nodes
 }
 
-// executables makes scripts of what lies in the module cache, where nothing is executable.
-func (l layout) executables() error {
-	for _, pattern := range []string{"usr/local/bin/*", "kind/bin/*"} {
-		files, err := filepath.Glob(l.path(pattern))
+// kindFiles copies kind's files over those of the packages. In the module cache nothing is executable.
+func (l layout) kindFiles() error {
+	return filepath.WalkDir(l.files, func(file string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		name, err := filepath.Rel(l.files, file)
 		if err != nil {
 			return err
 		}
-		for _, file := range files {
-			if err := os.Chmod(file, 0o755); err != nil { //nolint:gosec // scripts
-				return err
-			}
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return err
 		}
-	}
-	return nil
+		if err := l.write(name, string(b)); err != nil {
+			return err
+		}
+		if filepath.Base(filepath.Dir(name)) == "bin" {
+			return os.Chmod(l.path(name), 0o755) //nolint:gosec // a script
+		}
+		return nil
+	})
 }
 
 // services leaves systemd with nothing but a node's services.
