@@ -51,7 +51,16 @@ func planContainers(tree Tree, req *Request, p *Plan) error {
 		if entry == nil {
 			entry = map[string]any{"prefix": prefix}
 		}
-		out = append(out, withMirror(entry, prefix, req))
+		location, _ := entry["location"].(string)
+		if location == "" {
+			location = prefix
+		}
+		if strings.Contains(location, ":") {
+			p.notef("the registry %q is left as it is, and pulled from directly: it has a port, and CRI-O and Podman pull nothing where one is in "+
+				"the path of a mirror", location)
+			continue
+		}
+		out = append(out, withMirror(entry, location, req))
 	}
 	if len(out) == 0 {
 		return nil
@@ -69,12 +78,8 @@ func planContainers(tree Tree, req *Request, p *Plan) error {
 }
 
 // withMirror puts the mirror first in an entry.
-func withMirror(entry map[string]any, prefix string, req *Request) map[string]any {
-	location, _ := entry["location"].(string)
-	if location == "" {
-		location = prefix
-		entry["location"] = prefix
-	}
+func withMirror(entry map[string]any, location string, req *Request) map[string]any {
+	entry["location"] = location
 	// dfdaemon reads the registry from the beginning of the name.
 	mirror := map[string]any{"location": req.mirrorHost() + "/" + location}
 	if strings.HasPrefix(req.mirror(), "http:") {
