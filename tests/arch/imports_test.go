@@ -89,8 +89,10 @@ func refuse(from, imp string) string {
 		return "programs and tests are nobody's library"
 	case ours && within(imp, "dfctl") && !within(from, "dfctl", "cmd", "tests"):
 		return "the tool for people stands on top of the components, not under them"
-	case ours && within(from, "dfctl") && !within(imp, "dfctl", "components/api", "components/version"):
+	case ours && within(from, "dfctl") && !within(imp, "dfctl", "components/api", "components/version", "charts", "kustomize"):
 		return "dfctl knows the components by their wire contract only"
+	case ours && within(imp, "charts", "kustomize") && !within(from, "dfctl/render", "cmd", "tests"):
+		return "the chart and the overlays are for dfctl render"
 	case !strings.HasPrefix(from, internalPath) || !ours:
 		return ""
 	case slices.Contains(programs, imp):
@@ -157,6 +159,8 @@ func TestImportRulesCanSayNo(t *testing.T) {
 		"a program may wire the engine":             {in("components/dfdaemon"), in("components/internal/transfer"), false},
 		"a component may not use dfctl":             {in("components/dfget"), in("dfctl/status"), true},
 		"dfctl may not use a program":               {in("dfctl/status"), in("components/supernode"), true},
+		"dfctl render may use the chart":            {in("dfctl/render"), in("charts"), false},
+		"another command may not use the chart":     {in("dfctl/status"), in("charts"), true},
 		"dfctl may use the api":                     {in("dfctl/status"), in("components/api"), false},
 		"nobody may use a test's package":           {in("components/dfget"), in("tests/demo"), true},
 		"a folder of a like name is another folder": {in("components/apiary"), in("components/internal/origin"), false},
