@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"helm.sh/helm/v3/pkg/chart/loader"
 
 	"github.com/dragonfly-kube/dragonfly/tests/e2e/kind/images"
 	"github.com/dragonfly-kube/dragonfly/tests/e2e/kind/origin"
@@ -27,10 +28,14 @@ const (
 // bigImage has 200 MB and more in several layers.
 func bigImage() []int64 { return []int64{140 << 20, 50 << 20, 10 << 20, 1 << 20, 100 << 10} }
 
-// loadOurs builds our images and loads them into the nodes.
-func (e *env) loadOurs(t *testing.T, tag string) {
+// loadOurs builds our images and loads them into the nodes, tagged as the chart names them.
+func (e *env) loadOurs(t *testing.T) {
 	t.Helper()
-	archives, err := images.Build(t.Context(), e.root, t.TempDir(), tag)
+	c, err := loader.Load(e.root + "/charts/dragonfly")
+	if err != nil {
+		t.Fatal(err)
+	}
+	archives, err := images.Build(t.Context(), e.root, t.TempDir(), c.AppVersion())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +58,6 @@ func (e *env) helm(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e.loadOurs(t, r.AppVersion())
 	before := e.nodeFiles(t)
 	values := e.values()
 	testImage, _ := e.push(t, 1<<20)
@@ -64,14 +68,7 @@ func (e *env) helm(t *testing.T) {
 	}
 	t.Logf("notes of the chart:\n%s", notes)
 
-	t.Run("pods on every node get an image from each other", func(t *testing.T) {
-		image, layers := e.push(t, bigImage()...)
-		start := e.metrics(t)
-		took, counts := e.deploy(t, "shared", image)
-		t.Logf("%d pods after %.1f s", len(e.nodes), took.Seconds())
-		sentOnce(t, layers, counts)
-		e.mostFromPeers(t, layers, start)
-	})
+	t.Run("pods on every node get an image from each other", func(t *testing.T) { e.shared(t, "shared") })
 	t.Run("helm test passes", func(t *testing.T) {
 		if err := r.Test(); err != nil {
 			t.Error(err)
@@ -84,6 +81,16 @@ func (e *env) helm(t *testing.T) {
 		same(t, before, e.nodeFiles(t))
 	})
 	t.Run("pulls go straight to the registry again", e.direct)
+}
+
+// shared runs a new image on every node: the registry sends it once, and the nodes get most of it from each other.
+func (e *env) shared(t *testing.T, name string) {
+	image, layers := e.push(t, bigImage()...)
+	start := e.metrics(t)
+	took, counts := e.deploy(t, name, image)
+	t.Logf("%d pods after %.1f s", len(e.nodes), took.Seconds())
+	sentOnce(t, layers, counts)
+	e.mostFromPeers(t, layers, start)
 }
 
 // sentOnce fails when the registry sent a layer more than once.

@@ -38,7 +38,9 @@ type env struct {
 func TestKind(t *testing.T) {
 	e := setUp(t)
 	t.Run("pods on every node pull straight from the registry", e.direct)
+	e.loadOurs(t)
 	t.Run("helm install", e.helm)
+	t.Run("kubectl apply -k", e.overlays)
 }
 
 // setUp brings the stack up. A cluster that was up before stays; one that was not goes at the end.
@@ -52,9 +54,7 @@ func setUp(t *testing.T) *env {
 	s, err := stack.Up(t.Context(), options)
 	if s != nil && !s.Found {
 		t.Cleanup(func() {
-			ctx, cancel := context.WithTimeout(context.Background(), teardown)
-			defer cancel()
-			if err := stack.Down(ctx, options); err != nil {
+			if err := stack.Down(cleanupContext(t), options); err != nil {
 				t.Error(err)
 			}
 		})
@@ -76,6 +76,14 @@ func setUp(t *testing.T) *env {
 	return e
 }
 
+// cleanupContext is for what has to be done when the test's own context is over.
+func cleanupContext(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), teardown)
+	t.Cleanup(cancel)
+	return ctx
+}
+
 // collectLogs keeps the logs of a failure, in E2E_LOGS or in a folder that it names.
 func collectLogs(t *testing.T, s *stack.Stack) {
 	t.Helper()
@@ -90,9 +98,7 @@ func collectLogs(t *testing.T, s *stack.Stack) {
 			return
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), teardown)
-	defer cancel()
-	if err := s.CollectLogs(ctx, filepath.Join(dir, "kind")); err != nil {
+	if err := s.CollectLogs(cleanupContext(t), filepath.Join(dir, "kind")); err != nil {
 		t.Logf("collect logs: %v", err)
 	}
 	t.Logf("logs are in %s", dir)
@@ -129,7 +135,7 @@ func (e *env) deploy(t *testing.T, name, image string) (time.Duration, map[strin
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := deployments.Delete(context.WithoutCancel(t.Context()), name, metav1.DeleteOptions{}); err != nil {
+		if err := deployments.Delete(cleanupContext(t), name, metav1.DeleteOptions{}); err != nil {
 			t.Error(err)
 		}
 	})

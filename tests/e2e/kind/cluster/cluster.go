@@ -158,24 +158,6 @@ func (c *Cluster) ready(ctx context.Context) error {
 	return c.DeploymentReady(ctx, metav1.NamespaceSystem, "coredns")
 }
 
-// DeploymentReady waits until every pod of the deployment is available.
-func (c *Cluster) DeploymentReady(ctx context.Context, namespace, name string) error {
-	return c.Until(ctx, "deployment "+name+" is available", func(ctx context.Context) (string, error) {
-		d, err := c.Client.AppsV1().Deployments(namespace).Get(ctx, name, metav1.GetOptions{})
-		if err != nil {
-			return err.Error(), nil
-		}
-		want := int32(1)
-		if d.Spec.Replicas != nil {
-			want = *d.Spec.Replicas
-		}
-		if d.Status.ObservedGeneration < d.Generation || d.Status.UpdatedReplicas < want || d.Status.AvailableReplicas < want {
-			return fmt.Sprintf("%d of %d pods", d.Status.AvailableReplicas, want), nil
-		}
-		return "", nil
-	})
-}
-
 // Waiting limits of Until: one step of a cluster on a machine with two busy cores.
 const (
 	stepLimit = 5 * time.Minute

@@ -43,9 +43,6 @@ func Open(kubeconfig, dir, name, namespace string, log *slog.Logger) (*Release, 
 	return r, nil
 }
 
-// AppVersion is the version of the programs that the chart names.
-func (r *Release) AppVersion() string { return r.chart.AppVersion() }
-
 // Install is `helm install --wait --create-namespace`. It returns the notes.
 func (r *Release) Install(ctx context.Context, values map[string]any) (string, error) {
 	a := action.NewInstall(r.config)
