@@ -50,8 +50,10 @@ func TestRenderedObjectsAreThoseOfTheGoldenFiles(t *testing.T) {
 			golden(t, filepath.Join("testdata/rendered", name+".notes.txt"), r.Info.Notes)
 		})
 	}
-	made, err := filepath.Glob("testdata/rendered/*.yaml")
-	if err != nil || len(made) != len(files) {
-		t.Errorf("%d golden files for %d examples: %v; remove those of files that are gone", len(made), len(files), err)
-	}
+	t.Cleanup(func() {
+		made, err := filepath.Glob("testdata/rendered/*.yaml")
+		if err != nil || len(made) != len(files) {
+			t.Errorf("%d golden files for %d examples: %v; remove those of files that are gone", len(made), len(files), err)
+		}
+	})
 }

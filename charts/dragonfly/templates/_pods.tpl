@@ -57,9 +57,9 @@ projected:
     {{- end }}
     {{- range $i, $ca := $root.Values.registries.ca }}
     - {{ ternary "configMap" "secret" (hasKey $ca "configMap") }}:
-        name: {{ $ca.configMap | default $ca.secret }}
+        name: {{ get $ca "configMap" | default (get $ca "secret") }}
         items:
-          - key: {{ $ca.key | default "ca.crt" }}
+          - key: {{ get $ca "key" | default "ca.crt" }}
             path: registries/ca-{{ $i }}.crt
     {{- end }}
     {{- range $i, $cert := $root.Values.registries.clientCertificates }}
@@ -76,7 +76,7 @@ projected:
 {{/* The values of the option registry-ca, one a line. */}}
 {{- define "dragonfly.registryCA" -}}
 {{- range $i, $ca := .Values.registries.ca }}
-{{- with $ca.host }}{{ . }}={{ end }}/etc/dragonfly/registries/ca-{{ $i }}.crt
+{{- with get $ca "host" }}{{ . }}={{ end }}/etc/dragonfly/registries/ca-{{ $i }}.crt
 {{ end }}
 {{- end -}}
 
