@@ -121,6 +121,19 @@ e2e-clients: build ## Pull with Docker, containerd, skopeo and crane from a real
 	go run ./tests/gotest -tags e2e -count=1 -v -timeout 20m ./tests/e2e/clients
 
 # RUN=Checkouts needs no root and no Docker.
+.PHONY: e2e-node-config
+e2e-node-config: build bin/tools/containerd bin/tools/cripull ## Start Docker and containerd with what dfctl node-config writes, and pull (Linux, root)
+	go run ./tests/gotest -tags e2e -count=1 -v -timeout 20m ./tests/e2e/nodeconfig
+
+# containerd 2, which Debian 12 does not have, without what the test does not use; and a client of the interface that kubelet pulls by.
+bin/tools/containerd: tests/tools/containerd/go.mod tests/tools/containerd/go.sum
+	@echo 'building containerd; the first time takes some minutes'
+	cd tests/tools/containerd && CGO_ENABLED=0 go build -p $(JOBS) -trimpath -buildvcs=false \
+	  -tags 'no_btrfs no_devmapper no_zfs no_aufs no_systemd no_nri no_tracing' -o $(CURDIR)/$@ github.com/containerd/containerd/v2/cmd/containerd
+
+bin/tools/cripull: tests/tools/containerd/go.mod tests/tools/containerd/go.sum tests/tools/containerd/cripull/main.go
+	cd tests/tools/containerd && CGO_ENABLED=0 go build -p $(JOBS) -trimpath -buildvcs=false -o $(CURDIR)/$@ ./cripull
+
 .PHONY: e2e-images
 e2e-images: RUN ?= .
 e2e-images: ## Compare the images by Docker and by Go, and run them (Linux, root)

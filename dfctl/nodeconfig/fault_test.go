@@ -170,7 +170,7 @@ func oldOrNew(t *testing.T, at string, was, applied, now tree, tidy bool) {
 func outside(files tree) tree {
 	out := tree{}
 	for name, content := range files {
-		if !strings.HasPrefix(ledger.Dir, name) && !strings.HasPrefix(name, ledger.Dir) {
+		if name != path.Dir(ledger.Dir) && !strings.HasPrefix(name, ledger.Dir) {
 			out[name] = content
 		}
 	}
