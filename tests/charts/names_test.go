@@ -5,8 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"helm.sh/helm/v3/pkg/lint"
-	"helm.sh/helm/v3/pkg/lint/support"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/validation"
 )
@@ -135,21 +133,5 @@ func TestStaticPodRefersToNothingOfTheAPI(t *testing.T) {
 	}
 	if found != 2 {
 		t.Errorf("found %d static pods, want 2", found)
-	}
-}
-
-func TestHelmLintFindsNothing(t *testing.T) {
-	t.Parallel()
-	files := examples(t)
-	files["default"] = nil
-	for name, values := range files {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			for _, m := range lint.All(dir, values, "kube-system", true).Messages {
-				if m.Severity > support.InfoSev || !strings.Contains(m.Error(), "icon is recommended") {
-					t.Error(m)
-				}
-			}
-		})
 	}
 }
