@@ -100,6 +100,23 @@ bin/tools/golangci-lint: tests/tools/go.mod tests/tools/go.sum
 	@echo 'building golangci-lint; the first time takes some minutes'
 	cd tests/tools && go build -p $(JOBS) -trimpath -o $(CURDIR)/$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
+# Everything that is made from something else in the tree: tables in docs, the chart's README, kustomize/, golden files. Twice, because dfctl
+# embeds what the first run writes.
+.PHONY: generate
+generate: ## Refresh what is generated: tables in docs, the chart's README, kustomize bases, golden files
+	for run in 1 2; do go test -p $(JOBS) -count=1 ./tests/docs ./tests/charts ./tests/kustomize ./dfctl/app ./dfctl/render/... -args -update; done
+	git --no-pager diff --stat
+
+# The tools that people have; a module of its own.
+bin/tools/helm bin/tools/kubectl &: tests/tools/kubernetes/go.mod tests/tools/kubernetes/go.sum
+	@echo 'building helm and kubectl; the first time takes some minutes'
+	@mkdir -p bin/tools
+	cd tests/tools/kubernetes && CGO_ENABLED=0 nice -n 19 go build -p $(JOBS) -trimpath -ldflags '-s -w' -o $(CURDIR)/bin/tools/ helm.sh/helm/v3/cmd/helm ./kubectl
+
+.PHONY: charts
+charts: build bin/tools/helm bin/tools/kubectl ## Compare dfctl render with the real helm and kubectl
+	go run ./tests/gotest -tags e2e -count=1 -v -timeout 10m ./tests/e2e/render
+
 .PHONY: demo
 demo: build ## Pull one image on five nodes at once, on loopback, and show who gave what
 	@CGO_ENABLED=0 go build -p $(JOBS) -trimpath -o bin/tools/demo ./tests/demo
