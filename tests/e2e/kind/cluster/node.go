@@ -117,7 +117,7 @@ func (l infoLogger) Info(message string) {
 }
 
 // Infof logs when the level is enabled.
-func (l infoLogger) Infof(f string, args ...any) { l.Info(fmt.Sprintf(f, args...)) }
+func (l infoLogger) Infof(f string, args ...any) { l.Info(strings.TrimSpace(fmt.Sprintf(f, args...))) }
 
 // Enabled reports whether Info says anything.
 func (l infoLogger) Enabled() bool { return l.enabled }
