@@ -3,6 +3,7 @@ package nodeconfig
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,6 +35,10 @@ func run(streams cli.Streams) func(ctx context.Context, root, command string) er
 			// systemctl would do nothing where it finds itself in a chroot.
 			cmd.Env = append(os.Environ(), "SYSTEMD_IGNORE_CHROOT=1")
 		}
-		return cmd.Run()
+		err := cmd.Run()
+		if cmd.SysProcAttr != nil && errors.Is(err, syscall.EPERM) {
+			return fmt.Errorf("%w: from within a container this needs the capability SYS_CHROOT", err)
+		}
+		return err
 	}
 }
