@@ -14,9 +14,12 @@ import (
 
 // secretFile is what the supernode reads, and owner the user that its image runs as.
 const (
-	secretFile = "/etc/dragonfly/secret" //nolint:gosec // a file's name
+	secretFile = "/etc/dragonfly/secret"
 	owner      = 65532
 )
+
+// name is the container's, as in the notes that Helm prints.
+const name = "supernode"
 
 // DockerRun is a static pod's manifest as commands of a shell. Docker's bridge hides the address at which nodes reach the supernode, so it
 // is told; empty means that the commands find it out.
@@ -38,19 +41,19 @@ func DockerRun(manifest, address string) (string, error) {
 		address = "$(hostname -I | cut -d ' ' -f 1)"
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "# Runs a supernode with Docker, in a shell of root on its host. Safe to read first, and to run again after docker rm -f %s.\n", pod.Name)
+	fmt.Fprintf(&b, "# Runs a supernode with Docker, in a shell of root on its host. To run it again: docker rm -f %s first.\n", name)
 	fmt.Fprintf(&b, "# The user %d of the image writes there.\n", owner)
 	fmt.Fprintf(&b, "install -d -o %d -g %d %s\n", owner, owner, strings.Join(dirs, " "))
 	fmt.Fprintf(&b, "# The cluster secret is the same on all supernodes and nodes, so it is not made here.\n")
 	fmt.Fprintf(&b, "[ -s %s ] || { echo 'put the cluster secret into %s first' >&2; exit 1; }\n", secretFile, secretFile)
 	fmt.Fprintf(&b, "chown %d %s && chmod 400 %s\n", owner, secretFile, secretFile)
 	fmt.Fprintf(&b, "# The address at which the nodes reach this host.\naddress=%s\n\n", address)
-	lines := []string{"docker run -d --name " + pod.Name + " --restart always"}
+	lines := []string{"docker run -d --name " + name + " --restart unless-stopped"}
 	lines = append(lines, published(container), mounts)
 	lines = append(lines, "--read-only --cap-drop ALL --security-opt no-new-privileges"+limits(container))
 	lines = append(lines, strings.Join(append([]string{`-e DRAGONFLY_ADVERTISE_ADDR="$address"`}, env...), " "))
 	lines = append(lines, quote(container.Image))
-	for arg := range slices.Values(container.Args) {
+	for _, arg := range container.Args {
 		lines = append(lines, quote(arg))
 	}
 	b.WriteString(strings.Join(lines, " \\\n  ") + "\n")
