@@ -171,6 +171,7 @@ func (c *Cluster) Until(ctx context.Context, what string, missing func(context.C
 	defer cancel()
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
+	last := ""
 	for {
 		m, err := missing(ctx)
 		if err != nil {
@@ -179,9 +180,12 @@ func (c *Cluster) Until(ctx context.Context, what string, missing func(context.C
 		if m == "" {
 			return nil
 		}
+		if ctx.Err() == nil { // else it is only that the time is over
+			last = m
+		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("wait until %s: %w: %s", what, context.Cause(ctx), m)
+			return fmt.Errorf("wait until %s: %w: %s", what, context.Cause(ctx), last)
 		case <-tick.C:
 		}
 	}

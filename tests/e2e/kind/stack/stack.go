@@ -129,6 +129,13 @@ func (s *Stack) cluster(ctx context.Context) error {
 	return err
 }
 
+// plainHTTP is the hosts.toml of a registry that speaks it. containerd 1.6 ignores a file without a host.
+const plainHTTP = `server = "http://%[1]s"
+
+[host."http://%[1]s"]
+  capabilities = ["pull", "resolve"]
+`
+
 // trustOrigin tells every node that the registry speaks plain HTTP.
 func (s *Stack) trustOrigin(ctx context.Context) error {
 	nodes, err := s.Cluster.Nodes(ctx)
@@ -136,7 +143,11 @@ func (s *Stack) trustOrigin(ctx context.Context) error {
 		return err
 	}
 	for _, n := range nodes {
-		if err := s.Cluster.WriteFile(ctx, n.Name, OriginHosts(s.Origin.Addr), fmt.Sprintf("server = \"http://%s\"\n", s.Origin.Addr)); err != nil {
+		file := OriginHosts(s.Origin.Addr)
+		if _, err := s.Cluster.Exec(ctx, n.Name, "test", "-e", file); err == nil {
+			continue // Dragonfly may have added to it
+		}
+		if err := s.Cluster.WriteFile(ctx, n.Name, file, fmt.Sprintf(plainHTTP, s.Origin.Addr)); err != nil {
 			return fmt.Errorf("tell node %s of the registry: %w", n.Name, err)
 		}
 	}
