@@ -44,6 +44,7 @@ func (e *env) overlays(t *testing.T) {
 	if _, err := e.Engine.Docker(t.Context(), command.New("", "cp", e.root+"/kustomize", e.controlPlane()+":"+onNode)); err != nil {
 		t.Fatal(err)
 	}
+	before := e.nodeFiles(t)
 	t.Run("deployment", func(t *testing.T) {
 		// There is one node for them.
 		e.apply(t, "deployment", "replicas: [{name: dragonfly-supernode, count: 1}]")
@@ -54,6 +55,7 @@ func (e *env) overlays(t *testing.T) {
 		e.apply(t, "static-pod", "")
 		e.shared(t, "overlay-static-pod")
 	})
+	t.Run("the nodes are as they were", func(t *testing.T) { same(t, before, e.nodeFiles(t)) })
 }
 
 func (e *env) makeSecret(t *testing.T, secret string) {
@@ -86,11 +88,7 @@ func (e *env) apply(t *testing.T, overlay, more string) {
 			t.Fatal(err)
 		}
 	}
-	t.Cleanup(func() {
-		if _, err := e.Cluster.Kubectl(cleanupContext(t), "delete", "--wait", "-k", dir); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(func() { e.remove(t, dir) })
 	out, err := e.Cluster.Kubectl(t.Context(), "apply", "-k", dir)
 	if err != nil {
 		t.Fatal(err)
@@ -106,6 +104,25 @@ func (e *env) apply(t *testing.T, overlay, more string) {
 	}
 }
 
+// remove undoes the nodes and deletes the overlay's objects, as docs/install.md says.
+func (e *env) remove(t *testing.T, dir string) {
+	t.Helper()
+	ctx := cleanupContext(t)
+	const undo = "cd %[1]s && printf 'components: [../components/node-config-rollback]\n' >>kustomization.yaml"
+	if _, err := e.Cluster.Exec(ctx, e.controlPlane(), "sh", "-c", fmt.Sprintf(undo, dir)); err != nil {
+		t.Error(err)
+	}
+	if _, err := e.Cluster.Kubectl(ctx, "apply", "-k", dir); err != nil {
+		t.Error(err)
+	}
+	if err := e.Cluster.DaemonSetReady(ctx, system, "dragonfly-dfdaemon"); err != nil {
+		t.Error(err)
+	}
+	if _, err := e.Cluster.Kubectl(ctx, "delete", "--wait", "-k", dir); err != nil {
+		t.Error(err)
+	}
+}
+
 // staticPod puts the overlay's manifest on the control plane, with the secret as the overlay's README says.
 func (e *env) staticPod(t *testing.T, secret string) {
 	t.Helper()
@@ -114,7 +131,7 @@ func (e *env) staticPod(t *testing.T, secret string) {
 	if err := e.Cluster.WriteFile(t.Context(), node, "/etc/dragonfly/secret", secret+"\n"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := e.Cluster.Exec(t.Context(), node, "sh", "-c", "chown root:65532 /etc/dragonfly/secret && chmod 0440 /etc/dragonfly/secret"); err != nil {
+	if _, err := e.Cluster.Exec(t.Context(), node, "sh", "-c", "chown 65532:65532 /etc/dragonfly/secret && chmod 400 /etc/dragonfly/secret"); err != nil {
 		t.Fatal(err)
 	}
 	pod, err := os.ReadFile(filepath.Join(e.root, "kustomize/overlays/static-pod/supernode.yaml"))
