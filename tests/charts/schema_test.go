@@ -78,7 +78,7 @@ func TestWrongValuesAreRefused(t *testing.T) {
 func TestRightValuesAreTaken(t *testing.T) {
 	t.Parallel()
 	tests := map[string]string{
-		"nothing":                                   "{}",
+		"nothing": "{}",
 		"sizes and rates as the programs take them": `{supernode: {diskQuota: 1.5TiB, uploadRate: 20MiB/s, originRate: 0}, dfdaemon: {diskQuota: 4096, downloadRate: 10M}}`,
 		"quantities of all kinds":                   `{supernode: {resources: {limits: {cpu: 2, memory: 1.5Gi, ephemeral-storage: 1G}, requests: {cpu: 250m}}}}`,
 		"values of other charts under global":       `{global: {storageClass: fast, imageRegistry: "registry.example.com:5000/mirror"}}`,

@@ -14,7 +14,9 @@ import (
 )
 
 // runner is a program.
-type runner interface{ Run(ctx context.Context) error }
+type runner interface {
+	Run(ctx context.Context) error
+}
 
 var family = regexp.MustCompile(`(?m)^# TYPE (\S+) `)
 
