@@ -160,9 +160,20 @@ func TestVersion(t *testing.T) {
 func TestHelp(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{
-		{"--help"}, {"node-config", "--help"}, {"node-config", "apply", "--help"}, {"node-config", "wait", "--help"}, {"host-dirs", "--help"},
-		{"render", "--help"}, {"render", "chart", "--help"}, {"render", "overlay", "--help"}, {"render", "static-pod", "--help"},
-		{"render", "docker-run", "--help"}, {"render", "list", "--help"}, {"status", "--help"}, {"verify", "--help"}, {"version", "--help"},
+		{"--help"},
+		{"node-config", "--help"},
+		{"node-config", "apply", "--help"},
+		{"node-config", "wait", "--help"},
+		{"host-dirs", "--help"},
+		{"render", "--help"},
+		{"render", "chart", "--help"},
+		{"render", "overlay", "--help"},
+		{"render", "static-pod", "--help"},
+		{"render", "docker-run", "--help"},
+		{"render", "list", "--help"},
+		{"status", "--help"},
+		{"verify", "--help"},
+		{"version", "--help"},
 	} {
 		out, err := run(t, args...)
 		wantCode(t, err, 0)

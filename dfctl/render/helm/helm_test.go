@@ -16,8 +16,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
-func toy(t testing.TB) fs.FS {
-	t.Helper()
+func toy() fs.FS {
 	return os.DirFS(filepath.Join("testdata", "toy"))
 }
 
@@ -51,7 +50,7 @@ func TestRender(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, err := Render(toy(t), o)
+			got, err := Render(toy(), o)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -78,7 +77,7 @@ func TestRenderRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			out, err := Render(toy(t), tc.o)
+			out, err := Render(toy(), tc.o)
 			if !errors.Is(err, ErrOptions) || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("got %v, want an error of the options with %q", err, tc.want)
 			}

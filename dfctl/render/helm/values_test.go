@@ -33,11 +33,13 @@ func TestMerge(t *testing.T) {
 		"an empty file": {Sources{Files: []string{file("empty", "")}}, m{}, ""},
 		"a later file wins, in maps by key": {
 			Sources{Files: []string{first, second}},
-			m{"a": 1.0, "b": m{"c": "z", "d": "w"}, "list": []any{3.0}, "empty": nil}, "",
+			m{"a": 1.0, "b": m{"c": "z", "d": "w"}, "list": []any{3.0}, "empty": nil},
+			"",
 		},
 		"assignments win over files": {
 			Sources{Files: []string{first}, Set: []string{"b.c=true,list[1]=5"}},
-			m{"a": 1.0, "b": m{"c": true, "d": "w"}, "list": []any{1.0, int64(5)}}, "",
+			m{"a": 1.0, "b": m{"c": true, "d": "w"}, "list": []any{1.0, int64(5)}},
+			"",
 		},
 		"texts stay texts":              {Sources{Set: []string{"a=1"}, SetString: []string{"a=1"}}, m{"a": "1"}, ""},
 		"standard input":                {Sources{Files: []string{"-"}, Stdin: strings.NewReader("a: b")}, m{"a": "b"}, ""},

@@ -14,7 +14,7 @@ import (
 
 // secretFile is what the supernode reads, and owner the user that its image runs as.
 const (
-	secretFile = "/etc/dragonfly/secret"
+	secretFile = "/etc/dragonfly/secret" //nolint:gosec // a file's name
 	owner      = 65532
 )
 

@@ -67,8 +67,10 @@ func TestChartIsThatOfHelm(t *testing.T) {
 			args = append(args, "--set", "secret.existingSecret=dragonfly-secret,tls.existingSecret=dragonfly-tls")
 			ours := run(t, "dfctl", append([]string{"render", "chart"}, args...)...)
 			// The defaults of dfctl come first: the last of two options counts.
-			theirs := run(t, "tools/helm", append([]string{"template", "dragonfly", "charts/dragonfly", "--namespace", "kube-system",
-				"--kube-version", helm.KubeVersion}, args...)...)
+			theirs := run(t, "tools/helm", append([]string{
+				"template", "dragonfly", "charts/dragonfly", "--namespace", "kube-system",
+				"--kube-version", helm.KubeVersion,
+			}, args...)...)
 			if diff := cmp.Diff(theirs, ours); diff != "" || len(ours) < 1000 {
 				t.Errorf("%d bytes (-helm +dfctl):\n%s", len(ours), diff)
 			}

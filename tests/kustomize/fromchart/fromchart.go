@@ -79,13 +79,13 @@ func (g *generator) base(dir string, objects []object, more string) {
 	for _, o := range objects {
 		byKind[strings.ToLower(o.kind())] = append(byKind[strings.ToLower(o.kind())], o)
 	}
-	list := ""
+	var names strings.Builder
 	for _, kind := range slices.Sorted(maps.Keys(byKind)) {
 		g.write(dir+"/"+kind+".yaml", byKind[kind]...)
-		list += "  - " + kind + ".yaml\n"
+		names.WriteString("  - " + kind + ".yaml\n")
 	}
 	if g.err == nil {
-		g.files[dir+"/kustomization.yaml"] = []byte(header + "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n" + list + more)
+		g.files[dir+"/kustomization.yaml"] = []byte(header + "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n" + names.String() + more)
 	}
 }
 
