@@ -160,7 +160,7 @@ func TestUndoRunsInOrderAndLeavesNothing(t *testing.T) {
 	}
 	weight := map[string]int{}
 	for _, h := range r.Hooks {
-		if !slices.Contains(h.Events, "pre-delete") {
+		if !slices.Contains(h.Events, "post-delete") {
 			continue
 		}
 		weight[h.Kind] = h.Weight

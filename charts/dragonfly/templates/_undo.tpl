@@ -1,6 +1,9 @@
-{{/* Annotations of a hook that helm runs before it removes the release; the argument is its place in the order. */}}
+{{/*
+Annotations of a hook that helm runs when it has removed the release: a dfdaemon pod that starts meanwhile, as after a restart of Docker, would
+configure its node again. The argument is its place in the order.
+*/}}
 {{- define "dragonfly.undoHook" -}}
-helm.sh/hook: pre-delete
+helm.sh/hook: post-delete
 helm.sh/hook-weight: {{ . | quote }}
 helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end -}}
