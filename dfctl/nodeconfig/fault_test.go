@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -33,20 +34,24 @@ type faultCase struct {
 	args  []string
 	least int  // steps that apply and rollback should have
 	full  bool // with a full disk too
+	// was and applied are the host before apply and after it.
+	was, applied tree
 }
+
+func (c *faultCase) apply() []string { return append([]string{"apply"}, c.args...) }
 
 func faultCases() map[string]faultCase {
 	linked := busy()
 	linked[daemonJSON] = "-> /opt/docker/etc.json"
 	linked["/opt/docker/etc.json"] = "{\n  \"registry-mirrors\": [\"https://a\"]\n}\n"
 	return map[string]faultCase{
-		"files to change and to make, and a link": {linked, both, 30, false},
-		"nothing there": {tree{"/etc/hostname": "x", "/var/lib/os/kept": ""}, []string{"--runtime", "podman"}, 10, true},
-		"a unit, YAML, and a folder of the record": {tree{
+		"files to change and to make, and a link": {files: linked, args: both, least: 30},
+		"nothing there": {files: tree{"/etc/hostname": "x", "/var/lib/os/kept": ""}, args: []string{"--runtime", "podman"}, least: 10, full: true},
+		"a unit, YAML, and a folder of the record": {files: tree{
 			"/lib/systemd/system/docker.service": "[Service]\nExecStart=/usr/bin/dockerd -H fd://\n",
 			"/etc/rancher/k3s/registries.yaml":   "mirrors:\n  docker.io:\n    endpoint: [https://a]\n",
 			"/var/lib/dragonfly/repo/piece":      "",
-		}, []string{"--runtime", "docker,k3s", "--docker-method", "drop-in"}, 20, false},
+		}, args: []string{"--runtime", "docker,k3s", "--docker-method", "drop-in"}, least: 20},
 	}
 }
 
@@ -62,57 +67,86 @@ func (c *faultCase) prepare(t *testing.T) string {
 	return root
 }
 
-// TestStoppedAnywhere stops apply and rollback at each step that changes the host, by each of the faults.
+// TestStoppedAnywhere stops apply and rollback at each step that changes the host, by each of the faults, and goes on by apply and by
+// rollback from each of the states that this leaves.
 func TestStoppedAnywhere(t *testing.T) {
 	t.Parallel()
 	for name, c := range faultCases() {
 		root := c.prepare(t)
-		was := read(t, root)
-		if r := dfctl(t, root, nil, append([]string{"apply"}, c.args...)...); r.err != nil {
+		c.was = read(t, root)
+		if r := dfctl(t, root, nil, c.apply()...); r.err != nil {
 			t.Fatalf("%s: %v", name, r.err)
 		}
-		applied := read(t, root)
+		c.applied = read(t, root)
 		for _, command := range []string{"apply", "rollback"} {
 			for fault := range faults {
-				for _, then := range []string{"apply", "rollback"} {
-					if fault != "killed" && (then == "rollback" || !c.full) {
-						continue // it leaves less to be put in order
-					}
-					t.Run(fmt.Sprintf("%s; %s, %s, then %s", name, command, fault, then), func(t *testing.T) {
-						t.Parallel()
-						steps := 0
-						for c.stopAt(t, stop{command, fault, then, steps}, was, applied) {
-							steps++
-						}
-						if steps < c.least {
-							t.Errorf("only %d steps were found", steps)
-						}
-					})
+				if fault != "killed" && !c.full {
+					continue
 				}
+				t.Run(fmt.Sprintf("%s; %s, %s", name, command, fault), func(t *testing.T) {
+					t.Parallel()
+					steps, states := 0, map[string]bool{}
+					for c.stopAt(t, stop{command, fault, steps}, states) {
+						steps++
+					}
+					if steps < c.least || len(states) < steps/6 {
+						t.Errorf("only %d steps were found, and %d states", steps, len(states))
+					}
+				})
 			}
 		}
 	}
 }
 
-// stop is how a command is stopped, and what is run after that.
+// stop is how a command is stopped.
 type stop struct {
-	command, fault, then string
-	step                 int
+	command, fault string
+	step           int
 }
 
-// stopAt stops a command at a step, and reports whether it got there.
-func (c *faultCase) stopAt(t *testing.T, s stop, was, applied tree) bool {
+// stopAt stops a command at a step, and reports whether it got there. From a state that no earlier step has left, it goes on.
+func (c *faultCase) stopAt(t *testing.T, s stop, states map[string]bool) bool {
 	t.Helper()
-	root := c.prepare(t)
-	apply := append([]string{"apply"}, c.args...)
-	args := apply
+	f := faults[s.fault]
+	root, at, err := c.stopped(t, s)
+	if at == "" {
+		return false
+	}
+	now := read(t, root)
+	// Nobody needs to know that a step failed that only cleans up.
+	if cleans := strings.HasSuffix(at, ".dragonfly-tmp"); !cleans && !errors.Is(err, f.err) {
+		t.Errorf("%s: got %v, want %v", at, err, f.err)
+	} else {
+		oldOrNew(t, at, c.was, c.applied, now, f.once && !cleans)
+	}
+	if state := essence(now); !states[state] {
+		states[state] = true
+		c.undo(t, root, at+", then rollback")
+		if f.once {
+			return true // it leaves less to be put in order
+		}
+		root, _, _ = c.stopped(t, s)
+		again := dfctl(t, root, nil, c.apply()...)
+		if diff := cmp.Diff(outside(c.applied), outside(read(t, root))); again.err != nil || diff != "" {
+			t.Errorf("%s, then apply: %v (-want +is)\n%s", at, again.err, diff)
+		}
+		c.undo(t, root, at+", then apply and rollback")
+	}
+	return true
+}
+
+// stopped is a host on which a command was stopped, at which step, and its error. at is "" where it has not so many steps.
+func (c *faultCase) stopped(t *testing.T, s stop) (root, at string, err error) {
+	t.Helper()
+	root = c.prepare(t)
+	args := c.apply()
 	if s.command == "rollback" {
-		if r := dfctl(t, root, nil, apply...); r.err != nil {
+		if r := dfctl(t, root, nil, args...); r.err != nil {
 			t.Fatal(r.err)
 		}
 		args = []string{"rollback"}
 	}
-	n, at, f := 0, "", faults[s.fault]
+	n, f := 0, faults[s.fault]
 	r := dfctl(t, root, func(op hostfs.Op, name string) error {
 		if op == hostfs.Sync && !f.once && n <= s.step {
 			return nil // who is killed before it leaves what one leaves who is killed after it
@@ -126,30 +160,39 @@ func (c *faultCase) stopAt(t *testing.T, s stop, was, applied tree) bool {
 		}
 		return f.err
 	}, args...)
-	if n <= s.step {
-		return false
-	}
-	// Nobody needs to know that a step failed that only cleans up.
-	if cleans := strings.HasSuffix(at, ".dragonfly-tmp"); !cleans && !errors.Is(r.err, f.err) {
-		t.Errorf("%s: got %v, want %v", at, r.err, f.err)
-	} else {
-		oldOrNew(t, at, was, applied, read(t, root), f.once && !cleans)
-	}
-	if s.then == "apply" {
-		again := dfctl(t, root, nil, apply...)
-		if diff := cmp.Diff(outside(applied), outside(read(t, root))); again.err != nil || diff != "" {
-			t.Errorf("%s, then apply: %v (-want +is)\n%s", at, again.err, diff)
-		}
-	}
+	return root, at, r.err
+}
+
+// undo rolls back, and checks that the host is as it was.
+func (c *faultCase) undo(t *testing.T, root, after string) {
+	t.Helper()
 	back := dfctl(t, root, nil, "rollback")
 	now := read(t, root)
-	if between := strings.HasSuffix(at, "/var/lib") || strings.HasSuffix(at, path.Dir(ledger.Dir)) || strings.HasSuffix(at, ledger.Dir); between && was[path.Dir(ledger.Dir)] == "" && now[ledger.Dir] == "" {
+	if between(after) && c.was[path.Dir(ledger.Dir)] == "" && now[ledger.Dir] == "" {
 		delete(now, path.Dir(ledger.Dir)) // made before the record says so, or still there when the record is gone: empty, and maybe somebody's
 	}
-	if diff := cmp.Diff(was, now); back.err != nil || diff != "" {
-		t.Errorf("%s, then %s and rollback: %v (-was +is)\n%s", at, s.then, back.err, diff)
+	if diff := cmp.Diff(c.was, now); back.err != nil || diff != "" {
+		t.Errorf("%s: %v (-was +is)\n%s", after, back.err, diff)
 	}
-	return true
+}
+
+// essence tells states apart, but for what a temporary file holds: it is removed without a look into it.
+func essence(files tree) string {
+	var all strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		content := files[name]
+		if strings.HasSuffix(name, ".dragonfly-tmp") {
+			content = ""
+		}
+		fmt.Fprintf(&all, "%s\x00%s\x00", name, content)
+	}
+	return all.String()
+}
+
+// between reports whether a run was stopped where it makes the record's directories, or removes them.
+func between(after string) bool {
+	at, _, _ := strings.Cut(after, ", then ")
+	return slices.ContainsFunc([]string{"/var/lib", path.Dir(ledger.Dir), ledger.Dir}, func(dir string) bool { return strings.HasSuffix(at, dir) })
 }
 
 // oldOrNew checks that each file outside of the record is one of two.
