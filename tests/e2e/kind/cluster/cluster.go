@@ -140,17 +140,17 @@ func Delete(c Config) error {
 
 // ready waits for nodes and DNS.
 func (c *Cluster) ready(ctx context.Context) error {
-	err := c.Until(ctx, "nodes are ready", func(ctx context.Context) (string, error) {
+	err := c.Until(ctx, "nodes are ready", func(ctx context.Context) string {
 		list, err := c.Client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 		if err != nil {
-			return err.Error(), nil
+			return err.Error()
 		}
 		for i := range list.Items {
 			if !nodeReady(&list.Items[i]) {
-				return list.Items[i].Name + " is not", nil
+				return list.Items[i].Name + " is not"
 			}
 		}
-		return "", nil
+		return ""
 	})
 	if err != nil {
 		return err
@@ -164,19 +164,15 @@ const (
 	interval  = 250 * time.Millisecond
 )
 
-// Until asks again and again until missing returns "", or an error, which ends it. What is missing last is in the error when the time is
-// over.
-func (c *Cluster) Until(ctx context.Context, what string, missing func(context.Context) (string, error)) error {
+// Until asks again and again until missing returns "". What was missing last is in the error when the time is over.
+func (c *Cluster) Until(ctx context.Context, what string, missing func(context.Context) string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, stepLimit, fmt.Errorf("not so after %v", stepLimit))
 	defer cancel()
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	last := ""
 	for {
-		m, err := missing(ctx)
-		if err != nil {
-			return fmt.Errorf("wait until %s: %w", what, err)
-		}
+		m := missing(ctx)
 		if m == "" {
 			return nil
 		}

@@ -100,22 +100,22 @@ type Node struct {
 // Nodes lists the nodes, once each has an address and a range for its pods.
 func (c *Cluster) Nodes(ctx context.Context) ([]Node, error) {
 	var all []Node
-	err := c.Until(ctx, "nodes have addresses", func(ctx context.Context) (string, error) {
+	err := c.Until(ctx, "nodes have addresses", func(ctx context.Context) string {
 		all = nil
 		list, err := c.Client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 		if err != nil {
-			return err.Error(), nil
+			return err.Error()
 		}
 		for i := range list.Items {
 			n := &list.Items[i]
 			_, control := n.Labels["node-role.kubernetes.io/control-plane"]
 			node := Node{Name: n.Name, IP: internalIP(n), PodCIDR: n.Spec.PodCIDR, ControlPlane: control}
 			if node.IP == "" || node.PodCIDR == "" {
-				return n.Name + " has none", nil
+				return n.Name + " has none"
 			}
 			all = append(all, node)
 		}
-		return "", nil
+		return ""
 	})
 	return all, err
 }

@@ -63,7 +63,7 @@ func (c *Cluster) Gateway(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for _, gateway := range strings.Fields(out) {
+	for gateway := range strings.FieldsSeq(out) {
 		if strings.Contains(gateway, ".") {
 			return gateway, nil
 		}
@@ -96,10 +96,17 @@ func (c *Cluster) Kubectl(ctx context.Context, args ...string) (string, error) {
 // logger hands kind's talk to slog.
 type logger struct{ log *slog.Logger }
 
-func (l logger) Warn(message string)          { l.log.Warn(message) }
-func (l logger) Warnf(f string, args ...any)  { l.log.Warn(fmt.Sprintf(f, args...)) }
-func (l logger) Error(message string)         { l.log.Error(message) }
-func (l logger) Errorf(f string, args ...any) { l.log.Error(fmt.Sprintf(f, args...)) }
+// Warn logs a warning.
+func (l logger) Warn(message string) { l.log.Warn("kind warns", "of", strings.TrimSpace(message)) }
+
+// Warnf logs a warning.
+func (l logger) Warnf(f string, args ...any) { l.Warn(fmt.Sprintf(f, args...)) }
+
+// Error logs an error.
+func (l logger) Error(message string) { l.log.Error("kind fails", "by", strings.TrimSpace(message)) }
+
+// Errorf logs an error.
+func (l logger) Errorf(f string, args ...any) { l.Error(fmt.Sprintf(f, args...)) }
 
 // V is the logger for a level; higher ones than 0 are for people who debug kind.
 func (l logger) V(level log.Level) log.InfoLogger { return infoLogger{l.log, level <= 0} }
@@ -112,12 +119,12 @@ type infoLogger struct {
 // Info logs when the level is enabled.
 func (l infoLogger) Info(message string) {
 	if l.enabled {
-		l.log.Info(message)
+		l.log.Info("kind", "does", strings.TrimSpace(message))
 	}
 }
 
 // Infof logs when the level is enabled.
-func (l infoLogger) Infof(f string, args ...any) { l.Info(strings.TrimSpace(fmt.Sprintf(f, args...))) }
+func (l infoLogger) Infof(f string, args ...any) { l.Info(fmt.Sprintf(f, args...)) }
 
 // Enabled reports whether Info says anything.
 func (l infoLogger) Enabled() bool { return l.enabled }

@@ -15,12 +15,15 @@ import (
 	"github.com/dragonfly-kube/dragonfly/tests/e2e/kind/stack"
 )
 
-func main() {
+func main() { os.Exit(run()) }
+
+func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := newCommand().ExecuteContext(ctx); err != nil {
-		os.Exit(1)
+		return 1 // cobra has said why
 	}
+	return 0
 }
 
 func newCommand() *cobra.Command {
@@ -29,7 +32,7 @@ func newCommand() *cobra.Command {
 	root.AddCommand(
 		&cobra.Command{
 			Use: "up", Short: "Bring the cluster up", Args: cobra.NoArgs,
-			RunE: func(cmd *cobra.Command, _ []string) error { return up(cmd.Context(), options) },
+			RunE: func(cmd *cobra.Command, _ []string) error { return up(cmd, options) },
 		},
 		&cobra.Command{
 			Use: "down", Short: "Remove the cluster; the cache stays", Args: cobra.NoArgs,
@@ -49,15 +52,15 @@ func newCommand() *cobra.Command {
 	return root
 }
 
-func up(ctx context.Context, o stack.Options) error {
-	s, err := stack.Up(ctx, o)
+func up(cmd *cobra.Command, o stack.Options) error {
+	s, err := stack.Up(cmd.Context(), o)
 	if err != nil {
 		return err
 	}
-	fmt.Printf("export KUBECONFIG=%s\n", s.Cluster.Kubeconfig)
+	fmt.Fprintf(cmd.OutOrStdout(), "export KUBECONFIG=%s\n", s.Cluster.Kubeconfig)
 	if s.Engine.Host != "" {
-		fmt.Printf("export DOCKER_HOST=%s\n", s.Engine.Host)
+		fmt.Fprintf(cmd.OutOrStdout(), "export DOCKER_HOST=%s\n", s.Engine.Host)
 	}
-	fmt.Fprintf(os.Stderr, "The registry is %s, and the nodes pull from it. `make e2e-down` removes all.\n", s.Origin.Addr)
+	fmt.Fprintf(cmd.ErrOrStderr(), "The registry is %s, and the nodes pull from it. `make e2e-down` removes all.\n", s.Origin.Addr)
 	return nil
 }

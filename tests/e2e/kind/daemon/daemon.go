@@ -73,7 +73,9 @@ func Start(ctx context.Context, s Spec) error {
 func (s Spec) wait(ctx context.Context, pid int) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, readyLimit, errors.New("not ready in time"))
 	defer cancel()
-	for tick := time.NewTicker(interval); ; {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
 		if s.Ready(ctx) {
 			return nil
 		}
@@ -113,13 +115,27 @@ func Stop(s Spec) error {
 		if err := syscall.Kill(pid, signal); err != nil && !errors.Is(err, syscall.ESRCH) {
 			return fmt.Errorf("stop %s: %w", s.Name, err)
 		}
-		for end := time.Now().Add(stopLimit); time.Now().Before(end); time.Sleep(interval) {
-			if again, _ := running(s.record()); again == 0 {
-				return os.Remove(s.record())
-			}
+		if s.endsWithin(stopLimit) {
+			return os.Remove(s.record())
 		}
 	}
 	return fmt.Errorf("stop %s: process %d does not end", s.Name, pid)
+}
+
+func (s Spec) endsWithin(limit time.Duration) bool {
+	end := time.After(limit)
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		if !Running(s) {
+			return true
+		}
+		select {
+		case <-end:
+			return false
+		case <-tick.C:
+		}
+	}
 }
 
 // running is the id of the recorded process, 0 when it has ended. The start time tells it from another one that got its id.

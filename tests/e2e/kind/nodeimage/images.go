@@ -99,7 +99,7 @@ const searchPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 
 // image has tar files as layers.
 func image(tars []string, config v1.Config) (v1.Image, error) {
-	img := v1.Image(empty.Image)
+	img := empty.Image
 	for _, file := range tars {
 		layer, err := tarball.LayerFromFile(file, tarball.WithCompressionLevel(gzip.BestSpeed))
 		if err != nil {

@@ -61,7 +61,7 @@ func (l layout) write(name, content string) error {
 	if err := os.MkdirAll(filepath.Dir(l.path(name)), 0o755); err != nil {
 		return err
 	}
-	return os.WriteFile(l.path(name), []byte(content), 0o644) //nolint:gosec // as such files are on nodes
+	return os.WriteFile(l.path(name), []byte(content), 0o644)
 }
 
 // kindFiles copies kind's files over those of the packages. In the module cache nothing is executable.
@@ -82,7 +82,7 @@ func (l layout) kindFiles() error {
 			return err
 		}
 		if filepath.Base(filepath.Dir(name)) == "bin" {
-			return os.Chmod(l.path(name), 0o755) //nolint:gosec // a script
+			return os.Chmod(l.path(name), 0o755)
 		}
 		return nil
 	})
@@ -206,7 +206,7 @@ func install(programs map[string]string, dir string) error {
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(dir, name), b, 0o755); err != nil { //nolint:gosec // a program
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o755); err != nil {
 			return err
 		}
 	}

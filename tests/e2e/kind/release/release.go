@@ -36,7 +36,7 @@ func Open(kubeconfig, dir, name, namespace string, log *slog.Logger) (*Release, 
 	settings.KubeConfig = kubeconfig
 	settings.SetNamespace(namespace)
 	r := &Release{Name: name, Namespace: namespace, chart: c, config: &action.Configuration{}}
-	debug := func(format string, args ...any) { log.Debug(fmt.Sprintf(format, args...)) }
+	debug := func(format string, args ...any) { log.Debug("helm", "says", fmt.Sprintf(format, args...)) }
 	if err := r.config.Init(settings.RESTClientGetter(), namespace, "secret", debug); err != nil {
 		return nil, fmt.Errorf("open release %s: %w", name, err)
 	}

@@ -19,7 +19,7 @@ const label = "app.kubernetes.io/name"
 // OnePerNode is a deployment with as many pods as there are nodes, each on a node of its own.
 func OnePerNode(name, image string, nodes int) *appsv1.Deployment {
 	labels := map[string]string{label: name}
-	replicas, grace := int32(nodes), int64(1) //nolint:gosec // a handful
+	replicas, grace := int32(nodes), int64(1)
 	return &appsv1.Deployment{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: Namespace},
 		Spec: appsv1.DeploymentSpec{

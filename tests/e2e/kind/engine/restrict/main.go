@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 )
 
@@ -42,10 +43,8 @@ func run(args []string) error {
 // option is the argument after one of the names.
 func option(args []string, names ...string) string {
 	for i := 1; i < len(args)-1; i++ {
-		for _, name := range names {
-			if args[i] == name {
-				return args[i+1]
-			}
+		if slices.Contains(names, args[i]) {
+			return args[i+1]
 		}
 	}
 	return ""
