@@ -13,6 +13,7 @@ import (
 
 	"github.com/dragonfly-kube/dragonfly/tests/e2e/kind/cache"
 	"github.com/dragonfly-kube/dragonfly/tests/e2e/kind/cluster"
+	"github.com/dragonfly-kube/dragonfly/tests/e2e/kind/command"
 	"github.com/dragonfly-kube/dragonfly/tests/e2e/kind/engine"
 	"github.com/dragonfly-kube/dragonfly/tests/e2e/kind/nodeimage"
 	"github.com/dragonfly-kube/dragonfly/tests/e2e/kind/origin"
@@ -176,8 +177,10 @@ func Down(ctx context.Context, o Options) error {
 		err = cluster.Delete(p.clusterConfig(e))
 	}
 	err = errors.Join(err, origin.New(p.cache.Path("cluster"), "").Remove())
-	if e != nil {
-		err = errors.Join(err, e.Stop())
+	if e != nil && e.Own() {
+		// Its bridge would outlive the engine.
+		_, rmErr := e.Docker(ctx, command.New("", "network", "prune", "--force"))
+		err = errors.Join(err, rmErr, e.Stop())
 	}
 	return errors.Join(err, os.RemoveAll(p.cache.Path("cluster")))
 }
