@@ -34,9 +34,12 @@ type faultCase struct {
 	args  []string
 	least int  // steps that apply and rollback should have
 	full  bool // with a full disk too
-	// was and applied are the host before apply and after it.
-	was, applied tree
+	// was and applied are the host before apply and after it, other after an apply with another mirror.
+	was, applied, other tree
 }
+
+// another is an apply that changes what the first one wrote.
+func (c *faultCase) another() []string { return append(c.apply(), "--mirror", "http://127.0.0.1:7001") }
 
 func (c *faultCase) apply() []string { return append([]string{"apply"}, c.args...) }
 
@@ -78,9 +81,13 @@ func TestStoppedAnywhere(t *testing.T) {
 			t.Fatalf("%s: %v", name, r.err)
 		}
 		c.applied = read(t, root)
-		for _, command := range []string{"apply", "rollback"} {
+		if r := dfctl(t, root, nil, c.another()...); r.err != nil {
+			t.Fatalf("%s: another apply: %v", name, r.err)
+		}
+		c.other = read(t, root)
+		for _, command := range []string{"apply", "another apply", "rollback"} {
 			for fault := range faults {
-				if fault != "killed" && !c.full {
+				if fault != "killed" && (!c.full || command == "another apply") {
 					continue
 				}
 				t.Run(fmt.Sprintf("%s; %s, %s", name, command, fault), func(t *testing.T) {
@@ -117,7 +124,11 @@ func (c *faultCase) stopAt(t *testing.T, s stop, states map[string]bool) bool {
 	if cleans := strings.HasSuffix(at, ".dragonfly-tmp"); !cleans && !errors.Is(err, f.err) {
 		t.Errorf("%s: got %v, want %v", at, err, f.err)
 	} else {
-		oldOrNew(t, at, c.was, c.applied, now, f.once && !cleans)
+		old, other := c.was, c.applied
+		if s.command == "another apply" {
+			old, other = c.applied, c.other
+		}
+		oldOrNew(t, at, old, other, now, f.once && !cleans)
 	}
 	if state := essence(now); !states[state] {
 		states[state] = true
@@ -140,11 +151,14 @@ func (c *faultCase) stopped(t *testing.T, s stop) (root, at string, err error) {
 	t.Helper()
 	root = c.prepare(t)
 	args := c.apply()
-	if s.command == "rollback" {
+	if s.command != "apply" {
 		if r := dfctl(t, root, nil, args...); r.err != nil {
 			t.Fatal(r.err)
 		}
 		args = []string{"rollback"}
+	}
+	if s.command == "another apply" {
+		args = c.another()
 	}
 	n, f := 0, faults[s.fault]
 	r := dfctl(t, root, func(op hostfs.Op, name string) error {
