@@ -146,7 +146,7 @@ func (c *containerdFiles) point(tree Tree, dirs *[]string, p *Plan) (*Change, er
 		wanted = (*dirs)[0]
 		*dirs = []string{wanted}
 	}
-	change := &Change{Perm: 0o644, Format: edit.TOML, Mark: wanted, Needs: []string{restartContainer}}
+	change := &Change{Perm: 0o644, Format: edit.TOML, Mark: wanted, Common: true, Needs: []string{restartContainer}}
 	if owner == nil {
 		return change, c.create(change, wanted)
 	}

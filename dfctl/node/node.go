@@ -112,6 +112,8 @@ type Change struct {
 	Format edit.Format
 	// Mark is a text that is in the file as long as our part is.
 	Mark string
+	// Common says that the text may as well be somebody else's, and does no harm where it stays.
+	Common bool
 	// Key and Value are, in JSON, what our part is: an element of the array under a top-level key. "" elsewhere.
 	Key, Value string
 	// Needs are the commands after which the runtime knows of the change; none where it reads the file at each pull.

@@ -58,7 +58,7 @@ func (h host) rollback(ctx context.Context, c *config) error {
 		return err
 	}
 	defer j.close()
-	if j.writes, j.stuck, err = j.ledger.Writes(nil); err != nil {
+	if err := j.makeWrites(); err != nil {
 		return err
 	}
 	if c.dryRun {

@@ -192,7 +192,14 @@ func (j *job) makePlan(c *config) error {
 	if j.plan, err = node.New(j.ledger.Without(), c.request, j.runtimes...); err != nil {
 		return err
 	}
+	return j.makeWrites()
+}
+
+// makeWrites finds out what it takes to have the plan's files, and no others of ours.
+func (j *job) makeWrites() error {
+	var err error
 	j.writes, j.stuck, err = j.ledger.Writes(j.plan.Changes)
+	j.plan.Notes = append(j.plan.Notes, j.ledger.Notes()...)
 	return err
 }
 

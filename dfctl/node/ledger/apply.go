@@ -55,6 +55,9 @@ func (l *Ledger) Writes(changes []node.Change) (all []Write, stuck []error, err 
 			continue
 		}
 		w := Write{Path: e.Path, Old: s.current, New: s.without, Needs: e.Needs, foreign: s.foreign, without: s.without}
+		if s.note != "" {
+			l.notes = append(l.notes, s.note)
+		}
 		if s.stuck != nil {
 			stuck = append(stuck, s.stuck)
 			w.entry = &e
@@ -87,7 +90,7 @@ func (l *Ledger) write(c node.Change) (Write, error) {
 		return w, nil // as it should be without us
 	}
 	e := entry{
-		Path: file, Applied: []string{sum(w.New)}, Format: c.Format, Mark: c.Mark, Key: c.Key, Value: c.Value, Needs: c.Needs,
+		Path: file, Applied: []string{sum(w.New)}, Format: c.Format, Mark: c.Mark, Common: c.Common, Key: c.Key, Value: c.Value, Needs: c.Needs,
 	}
 	if c.UndoNeeds != nil {
 		e.Needs = c.UndoNeeds

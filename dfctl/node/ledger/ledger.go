@@ -52,6 +52,7 @@ type entry struct {
 	Applied []string    `json:"applied"`
 	Format  edit.Format `json:"format"`
 	Mark    string      `json:"mark"`
+	Common  bool        `json:"common,omitempty"`
 	Key     string      `json:"key,omitempty"`
 	Value   string      `json:"value,omitempty"`
 	// Needs are the commands after which the runtime knows that the change was undone.
@@ -65,6 +66,7 @@ type Ledger struct {
 	manifest manifest
 	unlock   func()
 	states   map[string]*state
+	notes    []string
 }
 
 // state is a file of the manifest.
@@ -76,6 +78,8 @@ type state struct {
 	foreign bool
 	// stuck says why our part cannot be taken out; without is the current content then.
 	stuck error
+	// note is worth reading where the file is left as it is.
+	note string
 }
 
 func (s *state) isStuck() bool { return s.stuck != nil }
@@ -161,9 +165,16 @@ func (l *Ledger) look(e entry) (*state, error) {
 	default:
 		s.foreign = true
 		l.takeOut(s, before)
+		if s.isStuck() && e.Common { // what somebody wrote, it is now, and what it leads to is removed
+			s.stuck = nil
+			s.note = fmt.Sprintf("%s was written anew since, and keeps what it has: %q", e.Path, e.Mark)
+		}
 	}
 	return s, nil
 }
+
+// Notes are what Writes found worth reading.
+func (l *Ledger) Notes() []string { return slices.Clone(l.notes) }
 
 // Pending are the commands that runtimes still need.
 func (l *Ledger) Pending() []string { return slices.Clone(l.manifest.Pending) }
