@@ -85,7 +85,7 @@ func (s source) chartCommand() *cobra.Command {
 		Use:   "chart",
 		Short: `Render the chart, as "helm template" does`,
 		Long: `Render the chart, as "helm template" does.` + "\n\n" +
-			"Helm's hooks come last: the pods of helm test, and those that undo the nodes before an uninstall. --no-hooks leaves them\n" +
+			"Helm's hooks come last: the pods of helm test, and those that undo the nodes at an uninstall. --no-hooks leaves them\n" +
 			"out, as kubectl apply needs it. Without secret.existingSecret each run makes another cluster secret.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

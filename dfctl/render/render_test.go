@@ -39,7 +39,7 @@ func TestCommands(t *testing.T) {
 		not  []string
 	}{
 		"chart": {
-			args: []string{"chart", "--set", secret}, want: []string{"name: dragonfly-supernode\n", "namespace: kube-system\n", "helm.sh/hook: pre-delete"},
+			args: []string{"chart", "--set", secret}, want: []string{"name: dragonfly-supernode\n", "namespace: kube-system\n", "helm.sh/hook: test"},
 		},
 		"chart without hooks": {
 			args: []string{"chart", "--set", secret, "--no-hooks"}, want: []string{"kind: DaemonSet"}, not: []string{"helm.sh/hook"},

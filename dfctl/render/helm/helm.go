@@ -37,7 +37,7 @@ type Options struct {
 	APIVersions []string
 	// Values are merged over those of the chart.
 	Values map[string]any
-	// NoHooks leaves out what Helm runs at certain moments only: the rollback of the nodes before an uninstall, tests.
+	// NoHooks leaves out what Helm runs at certain moments only: what undoes the nodes at an uninstall, tests.
 	NoHooks bool
 }
 
