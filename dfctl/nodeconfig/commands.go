@@ -10,8 +10,8 @@ import (
 	"github.com/dragonfly-kube/dragonfly/dfctl/cli"
 )
 
-func (h host) print(_ context.Context, c *config) error {
-	j, err := h.prepare(c)
+func (h host) print(ctx context.Context, c *config) error {
+	j, err := h.prepare(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -23,8 +23,8 @@ func (h host) print(_ context.Context, c *config) error {
 	return j.obstacles()
 }
 
-func (h host) diff(_ context.Context, c *config) error {
-	j, err := h.prepare(c)
+func (h host) diff(ctx context.Context, c *config) error {
+	j, err := h.prepare(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -41,7 +41,7 @@ func (h host) showDiff(c *config, j *job) error {
 }
 
 func (h host) apply(ctx context.Context, c *config) error {
-	j, err := h.prepare(c)
+	j, err := h.prepare(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -53,7 +53,7 @@ func (h host) apply(ctx context.Context, c *config) error {
 }
 
 func (h host) rollback(ctx context.Context, c *config) error {
-	j, err := h.open(c)
+	j, err := h.open(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -127,8 +127,8 @@ func order(commands []string) []string {
 	return out
 }
 
-func (h host) verify(_ context.Context, c *config) error {
-	j, err := h.prepare(c)
+func (h host) verify(ctx context.Context, c *config) error {
+	j, err := h.prepare(ctx, c)
 	if err != nil {
 		return err
 	}

@@ -20,6 +20,9 @@ import (
 
 const auto = "auto"
 
+// patience is how long a run waits for another one on the same host. Runs take less than a second, but for what they restart.
+const patience = 30 * time.Second
+
 // host is what the command works on and tests replace.
 type host struct {
 	streams cli.Streams
@@ -137,13 +140,15 @@ func (j *job) close() {
 }
 
 // open reads a host.
-func (h host) open(c *config) (*job, error) {
+func (h host) open(ctx context.Context, c *config) (*job, error) {
 	root, err := hostfs.Open(c.hostRoot, h.before)
 	if err != nil {
 		return nil, err
 	}
 	j := &job{root: root}
-	if j.ledger, err = ledger.Open(root, h.now); err != nil {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if j.ledger, err = ledger.Open(ctx, root, h.now); err != nil {
 		j.close()
 		return nil, err
 	}
@@ -151,7 +156,7 @@ func (h host) open(c *config) (*job, error) {
 }
 
 // prepare reads a host and plans.
-func (h host) prepare(c *config) (*job, error) {
+func (h host) prepare(ctx context.Context, c *config) (*job, error) {
 	if err := c.request.Validate(); err != nil {
 		return nil, cli.Usagef("%w", err)
 	}
@@ -160,7 +165,7 @@ func (h host) prepare(c *config) (*job, error) {
 			return nil, cli.Usagef("the runtime %q is not one of auto, docker, containerd, crio, podman, k3s, rke2", r)
 		}
 	}
-	j, err := h.open(c)
+	j, err := h.open(ctx, c)
 	if err != nil {
 		return nil, err
 	}

@@ -4,7 +4,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // TestConfigurationWrittenAnew has containerd's configuration replaced by an upgrade, whose default names the same directory.
@@ -47,5 +50,26 @@ func TestConfigurationWrittenAnew(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestAtOnce has several runs on one host, as two pods of a node's DaemonSets start them.
+func TestAtOnce(t *testing.T) {
+	t.Parallel()
+	root := busy().write(t)
+	was := read(t, root)
+	for _, args := range [][]string{append([]string{"apply"}, both...), {"rollback"}} {
+		var all sync.WaitGroup
+		for range 8 {
+			all.Go(func() {
+				if r := dfctl(t, root, nil, args...); r.err != nil {
+					t.Errorf("%s: %v", args[0], r.err)
+				}
+			})
+		}
+		all.Wait()
+	}
+	if diff := cmp.Diff(was, read(t, root)); diff != "" {
+		t.Errorf("after rollback (-was +is):\n%s", diff)
 	}
 }

@@ -1,6 +1,7 @@
 package hostfs
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -110,7 +111,7 @@ func TestReadOnly(t *testing.T) {
 func TestLock(t *testing.T) {
 	t.Parallel()
 	r, dir := open(t, nil)
-	unlock, err := r.Lock("/")
+	unlock, err := r.Lock(t.Context(), "/")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,11 +120,13 @@ func TestLock(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer other.Close()
-	if _, err := other.Lock("/"); err == nil {
-		t.Error("two have the lock")
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	if _, err := other.Lock(stopped, "/"); !errors.Is(err, context.Canceled) {
+		t.Errorf("two have the lock, or no one says that another has it: %v", err)
 	}
 	unlock()
-	again, err := other.Lock("/")
+	again, err := other.Lock(t.Context(), "/")
 	if err != nil {
 		t.Fatalf("after unlock: %v", err)
 	}

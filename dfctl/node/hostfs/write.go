@@ -1,12 +1,14 @@
 package hostfs
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path"
 	"syscall"
+	"time"
 )
 
 // keptMode are the bits of a file's mode that its next version gets.
@@ -242,8 +244,11 @@ func (r *Root) syncDir(dir string) error {
 	})
 }
 
-// Lock keeps other programs out that lock the same directory, until unlock is called. It does not wait.
-func (r *Root) Lock(dir string) (unlock func(), err error) {
+// lockEvery is how long Lock waits between tries.
+const lockEvery = 20 * time.Millisecond
+
+// Lock keeps other programs out that lock the same directory, until unlock is called. It waits for them as long as ctx lets it.
+func (r *Root) Lock(ctx context.Context, dir string) (unlock func(), err error) {
 	file, err := r.Resolve(dir)
 	if err != nil {
 		return nil, err
@@ -252,9 +257,22 @@ func (r *Root) Lock(dir string) (unlock func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock %s: %w", dir, cause(err))
 	}
-	if err := syscall.Flock(int(d.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		_ = d.Close()
-		return nil, fmt.Errorf("lock %s, which another dfctl node-config may be at work on: %w", dir, err)
+	tick := time.NewTicker(lockEvery)
+	defer tick.Stop()
+	for {
+		err := syscall.Flock(int(d.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return func() { _ = d.Close() }, nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
+			_ = d.Close()
+			return nil, fmt.Errorf("lock %s: %w", dir, err)
+		}
+		select {
+		case <-ctx.Done():
+			_ = d.Close()
+			return nil, fmt.Errorf("lock %s, which another dfctl node-config is at work on: %w", dir, ctx.Err())
+		case <-tick.C:
+		}
 	}
-	return func() { _ = d.Close() }, nil
 }

@@ -4,6 +4,7 @@ package ledger
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -84,9 +85,9 @@ type state struct {
 
 func (s *state) isStuck() bool { return s.stuck != nil }
 
-// Open reads the ledger of a host and keeps other programs out until Close.
-func Open(root *hostfs.Root, now func() time.Time) (*Ledger, error) {
-	unlock, err := root.Lock("/")
+// Open reads the ledger of a host and keeps other programs out until Close. It waits for those as long as ctx lets it.
+func Open(ctx context.Context, root *hostfs.Root, now func() time.Time) (*Ledger, error) {
+	unlock, err := root.Lock(ctx, "/")
 	if err != nil {
 		return nil, err
 	}
