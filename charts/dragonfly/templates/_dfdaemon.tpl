@@ -35,11 +35,11 @@ plain-http = {{ join "," . }}
 {{- with $d.staleTags }}
 stale-tags = {{ join "," . }}
 {{- end }}
-disk-quota = {{ $d.diskQuota }}
-disk-min-free = {{ $d.diskMinFree }}
-upload-rate = {{ $d.uploadRate }}
-download-rate = {{ $d.downloadRate }}
-origin-rate = {{ $d.originRate }}
+disk-quota = {{ include "dragonfly.size" $d.diskQuota }}
+disk-min-free = {{ include "dragonfly.size" $d.diskMinFree }}
+upload-rate = {{ include "dragonfly.size" $d.uploadRate }}
+download-rate = {{ include "dragonfly.size" $d.downloadRate }}
+origin-rate = {{ include "dragonfly.size" $d.originRate }}
 log-level = {{ $d.logLevel }}
 log-format = {{ $d.logFormat }}
 {{- end -}}

@@ -19,6 +19,11 @@ with a usual unit has none.
 {{- end -}}
 {{- end -}}
 
+{{/* A size or rate. Helm has numbers of a values file as floats, which templates write as 5.36870912e+10. */}}
+{{- define "dragonfly.size" -}}
+{{- if kindIs "float64" . }}{{ int64 . }}{{ else }}{{ . }}{{ end -}}
+{{- end -}}
+
 {{/* The environment of a container; the argument is a dict of resources and extraEnv. */}}
 {{- define "dragonfly.env" -}}
 {{- with include "dragonfly.memoryLimit" .resources -}}

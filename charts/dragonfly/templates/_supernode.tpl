@@ -22,10 +22,10 @@
 {{- range splitList "\n" (include "dragonfly.registryCert" . | trim) | compact }}
 - {{ printf "--registry-cert=%s" . | quote }}
 {{- end }}
-- --disk-quota={{ $s.diskQuota }}
-- --disk-min-free={{ $s.diskMinFree }}
-- --upload-rate={{ $s.uploadRate }}
-- --origin-rate={{ $s.originRate }}
+- --disk-quota={{ include "dragonfly.size" $s.diskQuota }}
+- --disk-min-free={{ include "dragonfly.size" $s.diskMinFree }}
+- --upload-rate={{ include "dragonfly.size" $s.uploadRate }}
+- --origin-rate={{ include "dragonfly.size" $s.originRate }}
 - --log-level={{ $s.logLevel }}
 - --log-format={{ $s.logFormat }}
 {{- with $s.extraArgs }}
