@@ -3,7 +3,6 @@ package node
 import (
 	"maps"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -58,14 +57,31 @@ func readUnit(tree Tree, name string) (unit, error) {
 	return u, nil
 }
 
-var continued = regexp.MustCompile(`[ \t]*\\\r?\n[ \t]*`)
-
-// execStart is the last command of a unit's text. A line that ends in a backslash goes on in the next.
-func execStart(text string) (command string, ok bool) {
-	text = continued.ReplaceAllString(text, " ")
-	section := ""
+// logical are a unit's lines without comments, each with the lines in which it goes on after a backslash. A comment neither ends such a
+// line nor goes on itself.
+func logical(text string) []string {
+	var all []string
+	open := false
 	for line := range strings.Lines(text) {
 		line = strings.TrimSpace(line)
+		if strings.HasPrefix(line, "#") || strings.HasPrefix(line, ";") {
+			continue
+		}
+		line, more := strings.CutSuffix(line, "\\")
+		if line = strings.TrimSpace(line); open {
+			all[len(all)-1] = strings.TrimSpace(all[len(all)-1] + " " + line)
+		} else {
+			all = append(all, line)
+		}
+		open = more
+	}
+	return all
+}
+
+// execStart is the last command of a unit's text.
+func execStart(text string) (command string, ok bool) {
+	section := ""
+	for _, line := range logical(text) {
 		if strings.HasPrefix(line, "[") {
 			section = line
 		}
