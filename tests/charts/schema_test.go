@@ -14,6 +14,7 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		"a name where an address should be":     {"supernode: {kind: External, external: {addresses: [super.example.com]}}", "/supernode/external/addresses/0"},
 		"a broken address":                      {"supernode: {kind: External, external: {addresses: [10.0.0.256]}}", "/supernode/external/addresses/0"},
 		"the same address twice":                {"supernode: {external: {addresses: [10.0.0.1, 10.0.0.1]}}", "/supernode/external/addresses"},
+		"a certificate without TLS":             {"tls: {existingSecret: super-tls}", "/tls/enabled"},
 		"a number as text":                      {`supernode: {replicas: "2"}`, "/supernode/replicas"},
 		"fewer than no replicas":                {"supernode: {replicas: -1}", "/supernode/replicas"},
 		"half a replica":                        {"supernode: {replicas: 1.5}", "/supernode/replicas"},
