@@ -82,6 +82,10 @@ func Overlay(files fs.FS, name string, o Options) ([]byte, error) {
 		return nil, fmt.Errorf("write a kustomization: %w", err)
 	}
 	out, err := build(files, map[string][]byte{"top/kustomization.yaml": data}, "top")
+	if err != nil && len(o.Components) > 0 {
+		return nil, fmt.Errorf("build the overlay %s with %s (does it have that already, or nothing for it to change?): %w", name,
+			strings.Join(o.Components, ", "), err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("build the overlay %s: %w", name, err)
 	}

@@ -74,3 +74,15 @@ func FuzzImage(f *testing.F) {
 		}
 	})
 }
+
+func TestComponentThatDoesNotFitIsNamed(t *testing.T) {
+	t.Parallel()
+	files := tree(map[string]string{
+		"overlays/one/kustomization.yaml": ofX, "overlays/one/x.yaml": config,
+		"components/two/kustomization.yaml": "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\nresources: [../../overlays/one/x.yaml]\n",
+	})
+	out, err := Overlay(files, "one", Options{Components: []string{"two"}})
+	if err == nil || !strings.Contains(err.Error(), "build the overlay one with two (") {
+		t.Errorf("got %q, %v; want an error that names the component", out, err)
+	}
+}
