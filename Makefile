@@ -21,7 +21,7 @@ export GOTOOLCHAIN ?= local
 help: ## List the targets
 	@echo 'usage: make TARGET [VARIABLE=value]'
 	@echo
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{gsub(/\$$\$$/, "$$", $$2); printf "  %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo 'variables: PKG=./components/...  what test and fuzz work on        FUZZTIME=5s  time or inputs (1000x) for each fuzz target'
 	@echo '           DEMO_IMAGE=ref        demo pulls a real image instead    DEMO_KEEP=1  demo leaves everything running'
@@ -108,10 +108,14 @@ generate: ## Refresh what is generated: tables in docs, the chart's README, kust
 	git --no-pager diff --stat
 
 # The tools that people have; a module of its own.
+# The version of Kubernetes that `helm template` takes for a cluster's, as Helm's own build sets it from its k8s.io/client-go.
+HELM_LDFLAGS := -X helm.sh/helm/v3/pkg/lint/rules.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/lint/rules.k8sVersionMinor=37 \
+                -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=37
 bin/tools/helm bin/tools/kubectl &: tests/tools/kubernetes/go.mod tests/tools/kubernetes/go.sum
 	@echo 'building helm and kubectl; the first time takes some minutes'
 	@mkdir -p bin/tools
-	cd tests/tools/kubernetes && CGO_ENABLED=0 nice -n 19 go build -p $(JOBS) -trimpath -ldflags '-s -w' -o $(CURDIR)/bin/tools/ helm.sh/helm/v3/cmd/helm ./kubectl
+	cd tests/tools/kubernetes && CGO_ENABLED=0 nice -n 19 go build -p $(JOBS) -trimpath -ldflags '-s -w $(HELM_LDFLAGS)' \
+	  -o $(CURDIR)/bin/tools/ helm.sh/helm/v3/cmd/helm ./kubectl
 
 .PHONY: charts
 charts: build bin/tools/helm bin/tools/kubectl ## Compare dfctl render with the real helm and kubectl
