@@ -1,9 +1,11 @@
 package swarm
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/dragonfly-kube/dragonfly/components/api"
 	"github.com/dragonfly-kube/dragonfly/components/dfdaemon"
@@ -21,6 +23,26 @@ func (c *local) status(d *dfdaemon.Server) api.DaemonStatus {
 		c.t.Fatal(err)
 	}
 	return st
+}
+
+// settled is the status of a node when its downloads have ended. A client has its last byte a moment before the node has counted it.
+func (c *local) settled(d *dfdaemon.Server) api.DaemonStatus {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), 10*time.Second)
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		st := c.status(d)
+		if st.Downloads == 0 {
+			return st
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			c.t.Fatalf("%d downloads are still running", st.Downloads)
+		}
+	}
 }
 
 func TestEightNodesAtOnceCostTheOriginOneCopy(t *testing.T) {

@@ -150,7 +150,7 @@ func TestTwoRequestsOnOneHostAreOneDownloadAndTheFirstMayLeave(t *testing.T) {
 	if _, sent := c.origin.count(digest); sent != size {
 		t.Errorf("%d bytes left the origin, want %d", sent, size)
 	}
-	if st := c.status(c.nodes[0]); st.Received.FromSeed+st.Received.FromPeers+st.Received.FromOrigin != size {
+	if st := c.settled(c.nodes[0]); st.Received.FromSeed+st.Received.FromPeers+st.Received.FromOrigin != size {
 		t.Errorf("the host received %+v, want the blob once", st.Received)
 	}
 }

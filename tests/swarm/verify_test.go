@@ -35,9 +35,13 @@ func TestDfctlVerifyTellsThatAnImageCameFromTheSwarm(t *testing.T) {
 	c := newCluster(t, 0)
 	c.origin.URL = srv.URL
 	for range 2 {
-		r := runVerify(t, c.join(), ref.String())
-		if r.Blobs != 3 || r.Received == nil || r.Received.FromOrigin != 0 || r.Received.FromSeed+r.Received.FromPeers < 8<<20 {
+		node := c.join()
+		r := runVerify(t, node, ref.String())
+		if r.Blobs != 3 || r.Received == nil || r.Received.FromOrigin != 0 {
 			t.Errorf("got %+v, want all blobs from the swarm", r)
+		}
+		if got := c.settled(node).Received; got.FromOrigin != 0 || got.FromSeed+got.FromPeers < 8<<20 {
+			t.Errorf("the node received %+v, want all blobs from the swarm", got)
 		}
 	}
 	last := c.nodes[len(c.nodes)-1]
