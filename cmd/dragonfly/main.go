@@ -1,5 +1,5 @@
 // Command dragonfly is dfdaemon, dfget and dfctl in one file, for the image of the nodes: it is the one whose name it is called by.
-// Three programs that share most of their code take 16 MB so instead of 39 MB.
+// Three programs that share most of their code take less than half the space so: make e2e-images RUN=Checkouts prints the sizes.
 package main
 
 import (
