@@ -161,7 +161,7 @@ e2e-images: ## Compare the images by Docker and by Go, and run them (Linux, root
 	go run ./tests/gotest -tags e2e -count=1 -v -timeout 20m -run '$(RUN)' ./tests/e2e/images
 
 .PHONY: e2e
-e2e: ## Prove chart and overlays in a cluster of kind (Linux, root; cold, the node image takes about 25 minutes)
+e2e: ## Prove chart and overlays in a cluster of kind (Linux, root; the first time it compiles Kubernetes)
 	go run ./tests/gotest -tags e2e -count=1 -v -timeout 90m ./tests/e2e/kind
 
 .PHONY: e2e-up
