@@ -71,6 +71,7 @@ func setUp(t *testing.T) *env {
 		t.Fatal(err)
 	}
 	for _, n := range nodes {
+		t.Logf("node %s at %s has %s", n.Name, n.IP, n.Runtime)
 		e.nodes = append(e.nodes, n.Name)
 	}
 	return e

@@ -28,10 +28,9 @@ type Engine interface {
 
 // Config of a cluster.
 type Config struct {
-	Name  string
-	Image string
-	// Workers is how many nodes beside the control plane.
-	Workers int
+	Name string
+	// Images of the nodes, the control plane's first. Only Create needs them.
+	Images []string
 	// NoHostsDirectory leaves containerd's config_path as the image has it.
 	NoHostsDirectory bool
 	// Kubeconfig is the file to write.

@@ -37,9 +37,12 @@ func (c Config) kindConfig() *v1alpha4.Cluster {
 	if !c.NoHostsDirectory {
 		cfg.ContainerdConfigPatches = hostsDirectory()
 	}
-	cfg.Nodes = append(cfg.Nodes, v1alpha4.Node{Role: v1alpha4.ControlPlaneRole, Image: c.Image})
-	for range c.Workers {
-		cfg.Nodes = append(cfg.Nodes, v1alpha4.Node{Role: v1alpha4.WorkerRole, Image: c.Image})
+	for i, image := range c.Images {
+		role := v1alpha4.WorkerRole
+		if i == 0 {
+			role = v1alpha4.ControlPlaneRole
+		}
+		cfg.Nodes = append(cfg.Nodes, v1alpha4.Node{Role: role, Image: image})
 	}
 	v1alpha4.SetDefaultsCluster(cfg)
 	return cfg

@@ -94,7 +94,9 @@ func (c *Cluster) connect(ctx context.Context) error {
 type Node struct {
 	// Name of the node and of its container.
 	Name, IP, PodCIDR string
-	ControlPlane      bool
+	// Runtime is the container runtime and its version, as in "containerd://1.6.20".
+	Runtime      string
+	ControlPlane bool
 }
 
 // Nodes lists the nodes, once each has an address and a range for its pods.
@@ -109,7 +111,9 @@ func (c *Cluster) Nodes(ctx context.Context) ([]Node, error) {
 		for i := range list.Items {
 			n := &list.Items[i]
 			_, control := n.Labels["node-role.kubernetes.io/control-plane"]
-			node := Node{Name: n.Name, IP: internalIP(n), PodCIDR: n.Spec.PodCIDR, ControlPlane: control}
+			node := Node{
+				Name: n.Name, IP: internalIP(n), PodCIDR: n.Spec.PodCIDR, Runtime: n.Status.NodeInfo.ContainerRuntimeVersion, ControlPlane: control,
+			}
 			if node.IP == "" || node.PodCIDR == "" {
 				return n.Name + " has none"
 			}

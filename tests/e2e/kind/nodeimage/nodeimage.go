@@ -86,6 +86,12 @@ func (b *Builder) Build(ctx context.Context, f Flavour) (string, error) {
 	return image, err
 }
 
+// Version of Kubernetes in the images, as "v1.2.3".
+func (b *Builder) Version(ctx context.Context) (string, error) {
+	m, err := findModule(ctx, b.Root, kubernetes)
+	return m.version, err
+}
+
 func (b *Builder) modules(ctx context.Context, f Flavour) (map[string]module, error) {
 	names := []string{kubernetes, etcd, coredns}
 	if f == Containerd2 {

@@ -23,7 +23,7 @@ import (
 type Options struct {
 	// Root is the folder of this repository.
 	Root string
-	// Flavour of the nodes; E2E_FLAVOUR or Containerd1 when empty.
+	// Flavour of the nodes: one of nodeimage's, or Mixed; E2E_FLAVOUR or Mixed when empty.
 	Flavour nodeimage.Flavour
 	// Workers is how many; 3 when zero.
 	Workers int
@@ -31,6 +31,9 @@ type Options struct {
 }
 
 const (
+	// Mixed is half of the nodes with containerd 1, the control plane among them, and the other half with containerd 2.
+	Mixed nodeimage.Flavour = "mixed"
+
 	clusterName    = "dragonfly-e2e"
 	defaultWorkers = 3
 )
@@ -58,10 +61,10 @@ func open(o Options) (parts, error) {
 	}
 	switch o.Flavour {
 	case "":
-		o.Flavour = nodeimage.Containerd1
-	case nodeimage.Containerd1, nodeimage.Containerd2:
+		o.Flavour = Mixed
+	case Mixed, nodeimage.Containerd1, nodeimage.Containerd2:
 	default:
-		return parts{}, fmt.Errorf("E2E_FLAVOUR is %q, want %s or %s", o.Flavour, nodeimage.Containerd1, nodeimage.Containerd2)
+		return parts{}, fmt.Errorf("E2E_FLAVOUR is %q, want %s, %s or %s", o.Flavour, Mixed, nodeimage.Containerd1, nodeimage.Containerd2)
 	}
 	if o.Workers == 0 {
 		o.Workers = defaultWorkers
@@ -76,8 +79,7 @@ func (p parts) engineConfig() engine.Config {
 
 func (p parts) clusterConfig(e *engine.Engine) cluster.Config {
 	return cluster.Config{
-		Name: clusterName, Workers: p.options.Workers, Kubeconfig: p.cache.Path(filepath.Join("cluster", "kubeconfig")),
-		Engine: e, Host: e.Host, Log: p.options.Log,
+		Name: clusterName, Kubeconfig: p.cache.Path(filepath.Join("cluster", "kubeconfig")), Engine: e, Host: e.Host, Log: p.options.Log,
 	}
 }
 
@@ -122,10 +124,10 @@ func (s *Stack) cluster(ctx context.Context) error {
 		s.Cluster, err = cluster.Connect(cfg)
 		return err
 	}
-	if cfg.Image, err = s.image(ctx); err != nil {
+	if cfg.Images, err = s.images(ctx); err != nil {
 		return err
 	}
-	s.options.Log.Info("creating a cluster", "image", cfg.Image, "workers", cfg.Workers)
+	s.options.Log.Info("creating a cluster", "images", cfg.Images)
 	s.Cluster, err = cluster.Create(ctx, cfg)
 	return err
 }
