@@ -53,7 +53,7 @@ func (c *Cluster) start(ctx context.Context) error {
 	err = c.run(c.Supernode, "supernode", slices.Concat(common, []string{
 		"--data-dir", c.Supernode.Dir,
 		"--register-addr", c.Supernode.Admin, "--download-addr", c.Supernode.Pieces, "--advertise-addr", c.Supernode.Host,
-	}))
+	}, c.Supernode.Args))
 	if err != nil {
 		return err
 	}
@@ -99,6 +99,9 @@ func (c *Cluster) run(n Node, program string, args []string) error {
 	}
 	spec := process.Spec{
 		Name: n.Name, Program: filepath.Join(c.Bin, program), Args: args, Log: filepath.Join(c.Logs, filepath.Base(n.Dir)+".log"), Unset: []string{"DRAGONFLY_"},
+	}
+	if len(n.Via) > 0 {
+		spec.Program, spec.Args = n.Via[0], slices.Concat(n.Via[1:], []string{spec.Program}, args)
 	}
 	p, err := process.Start(spec)
 	if err != nil {

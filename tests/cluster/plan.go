@@ -15,6 +15,7 @@ import (
 )
 
 // Node says where one program listens and keeps its files; Args are further arguments. Addresses are "ip:port", "" where the program has none of the kind.
+// Via is a command that runs the program given as its last arguments, in its place and with its process id; empty is none.
 type Node struct {
 	Name   string
 	Host   string
@@ -24,6 +25,7 @@ type Node struct {
 	Pieces string // supernode: pieces
 	Dir    string // its data
 	Args   []string
+	Via    []string
 }
 
 // Addrs are all addresses the node listens on, each with what it is for.

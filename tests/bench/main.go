@@ -1,0 +1,87 @@
+// Command bench measures how fast nodes pull over links of a known rate, beside what one link allows and beside other ways to pull. It needs
+// Linux, root, nginx and curl, and the programs that `make build` makes.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/dragonfly-kube/dragonfly/tests/bench/lab"
+	"github.com/dragonfly-kube/dragonfly/tests/bench/network"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// A second signal kills.
+	context.AfterFunc(ctx, stop)
+	err := run(ctx, os.Args[1:], streams{os.Stdout, os.Stderr})
+	stop()
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, io streams) error {
+	o, err := parse(args, io.err)
+	if err != nil {
+		return err
+	}
+	unlock, err := lock(io)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	dir, unmount, err := o.workDir(ctx)
+	if err != nil {
+		return err
+	}
+	defer unmount()
+	logs := filepath.Join(dir, "logs")
+	if o.logs != "" {
+		logs = o.logs
+	}
+	if err := os.MkdirAll(logs, 0o755); err != nil {
+		return err
+	}
+	bin, err := filepath.Abs(o.bin)
+	if err != nil {
+		return err
+	}
+	l := lab.Lab{Bin: bin, Dir: dir, Logs: logs, Talk: io.err}
+	var rows []row
+	for _, s := range o.scenarios() {
+		runs, err := l.Run(ctx, s, o.repeat)
+		if len(runs) > 0 {
+			rows = append(rows, row{s, runs})
+		}
+		if err != nil {
+			return errors.Join(swarmTable(rows).Write(io.out), err)
+		}
+	}
+	return swarmTable(rows).Write(io.out)
+}
+
+// lock waits until no other run uses the network's names.
+func lock(io streams) (unlock func(), err error) {
+	f, err := os.OpenFile(filepath.Join(os.TempDir(), network.Prefix+"lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("keep other runs away: %w", err)
+	}
+	if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil {
+		fmt.Fprintln(io.err, "another run is under way; waiting for it")
+		if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+			f.Close()
+			return nil, fmt.Errorf("keep other runs away: %w", err)
+		}
+	}
+	return func() { _ = f.Close() }, nil
+}

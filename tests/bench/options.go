@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/dragonfly-kube/dragonfly/tests/bench/lab"
+	"github.com/dragonfly-kube/dragonfly/tests/bench/network"
+	"github.com/dragonfly-kube/dragonfly/tests/bench/system"
+	"github.com/dragonfly-kube/dragonfly/tests/e2e/kind/command"
+)
+
+type streams struct {
+	out, err io.Writer
+}
+
+// options of the command line.
+type options struct {
+	nodes, sizes []int64
+	rate, center network.Rate
+	slowEvery    int
+	slowRate     network.Rate
+	over         time.Duration
+	systems      []string
+	repeat       int
+	bin          string
+	dir, logs    string
+}
+
+func parse(args []string, stderr io.Writer) (o options, err error) {
+	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	fs.StringVar(&o.bin, "bin", "bin", "folder of the programs")
+	fs.StringVar(&o.dir, "dir", "", "folder for content and stores; unset means a file system in memory")
+	fs.StringVar(&o.logs, "logs", "", "folder for the programs' logs, kept; unset means none are kept")
+	fs.IntVar(&o.repeat, "repeat", 1, "runs of each scenario; the table has the median one")
+	fs.IntVar(&o.slowEvery, "slow-every", 0, "every so many nodes one has a slow link")
+	fs.DurationVar(&o.over, "over", 0, "time over which the nodes arrive")
+	nodes := fs.String("nodes", "4,16", "numbers of nodes")
+	sizes := fs.String("sizes", "64", "sizes of the blobs in MiB; those with a + between are pulled at once")
+	rate := fs.Float64("rate", 40, "rate of the links in Mbit/s, each way")
+	center := fs.Float64("center", 0, "rate of the links of the origin and the supernode in Mbit/s; 0 is that of the nodes")
+	slowRate := fs.Float64("slow-rate", 10, "rate of the slow links in Mbit/s")
+	systems := fs.String("systems", system.Dragonfly, "what pulls: dragonfly, direct, registry cache, libtorrent; several with commas between")
+	if err := fs.Parse(args); err != nil {
+		return o, err
+	}
+	mbit := func(r float64) network.Rate { return network.Rate(r * float64(network.Mbit)) }
+	o.rate, o.center, o.slowRate = mbit(*rate), mbit(*center), mbit(*slowRate)
+	o.systems = strings.Split(*systems, ",")
+	if o.nodes, err = numbers(*nodes); err != nil {
+		return o, fmt.Errorf("-nodes: %w", err)
+	}
+	if o.sizes, err = numbers(*sizes); err != nil {
+		return o, fmt.Errorf("-sizes: %w", err)
+	}
+	if o.repeat < 1 {
+		return o, fmt.Errorf("-repeat %d: at least 1", o.repeat)
+	}
+	return o, nil
+}
+
+func numbers(list string) ([]int64, error) {
+	var ns []int64
+	for s := range strings.SplitSeq(list, ",") {
+		n, err := strconv.ParseInt(strings.TrimSpace(s), 10, 32)
+		if err != nil || n < 1 {
+			return nil, fmt.Errorf("%q is no number from 1", s)
+		}
+		ns = append(ns, n)
+	}
+	return ns, nil
+}
+
+// scenarios are one for each system, size and number of nodes.
+func (o options) scenarios() []lab.Scenario {
+	var all []lab.Scenario
+	for _, name := range o.systems {
+		for _, size := range o.sizes {
+			for _, n := range o.nodes {
+				all = append(all, lab.Scenario{
+					Name: "custom", System: name, Nodes: int(n), Sizes: []int64{size << 20}, Rate: o.rate, Center: o.center,
+					SlowEvery: o.slowEvery, SlowRate: o.slowRate, Over: o.over,
+				})
+			}
+		}
+	}
+	return all
+}
+
+// workDir makes a folder for content and stores, in memory unless told otherwise.
+func (o options) workDir(ctx context.Context) (dir string, remove func(), err error) {
+	dir, err = os.MkdirTemp(o.dir, network.Prefix)
+	if err != nil {
+		return "", nil, err
+	}
+	if o.dir != "" {
+		return dir, func() { _ = os.RemoveAll(dir) }, nil
+	}
+	if _, err := command.New("mount", "-t", "tmpfs", "-o", "size=85%", "dfbench", dir).Run(ctx); err != nil {
+		return "", nil, fmt.Errorf("make a file system in memory: %w", err)
+	}
+	return dir, func() {
+		_ = syscall.Unmount(dir, syscall.MNT_DETACH)
+		_ = os.Remove(dir)
+	}, nil
+}
