@@ -176,6 +176,12 @@ e2e-down: ## Remove that cluster; what was built stays in the cache (E2E_CACHE)
 heavy: ## Check memory bounds with blobs of 2 GiB, and 240 pulls in one moment (20 GiB of disk, a few minutes)
 	go run ./tests/gotest -tags heavy -count=1 -v -timeout 20m -run 'Memory|AllAtOnce' ./tests/swarm
 
+# How many peers; FLAGS has more (go test ./tests/sim -args -help).
+SIM_PEERS ?= 64,256,1000
+.PHONY: sim
+sim: ## Run swarms of SIM_PEERS peers in virtual time (64,256,1000 takes about ten minutes of CPU)
+	go test -p $(JOBS) -count=1 -v -timeout 2h -run Peers ./tests/sim -args -peers $(SIM_PEERS) $(FLAGS)
+
 .PHONY: ci
 ci: ## Run everything that CI runs
 	.ci/run

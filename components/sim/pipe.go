@@ -1,0 +1,186 @@
+package sim
+
+import (
+	"context"
+	"io"
+	"net"
+	"slices"
+	"sync"
+	"time"
+)
+
+// segment is a run of bytes on its way. Content has a length only: nobody looks at it.
+type segment struct {
+	n    int
+	data []byte // nil for content and messages
+	msg  any    // arrives with the last byte
+}
+
+// pipe is one direction of a connection: a sending end, which the uplink empties in turn, and a receiving end. One goroutine writes,
+// one reads.
+type pipe struct {
+	net      *network
+	up, down *link
+
+	// The sending end, guarded by network.mu.
+	unsent []segment
+	ahead  int  // bytes in unsent
+	queued bool // among the uplink's turns
+	broken bool
+	last   time.Duration // when what was sent so far is through the downlink
+	room   chan struct{} // capacity 1: there is room in the buffer
+
+	mu     sync.Mutex // guards the receiving end: the fields below
+	in     []segment
+	closed bool
+	ready  chan struct{} // capacity 1: in or closed has changed
+}
+
+func (n *network) pipe(from, to *link) *pipe {
+	return &pipe{net: n, up: from, down: to, room: make(chan struct{}, 1), ready: make(chan struct{}, 1)}
+}
+
+// write queues a segment and waits while the sender is too far ahead of its uplink.
+func (p *pipe) write(s segment) error {
+	for {
+		rest, err := p.accept(s)
+		if err != nil || rest.n == 0 {
+			return err
+		}
+		s = rest
+		<-p.room
+	}
+}
+
+// accept takes as much of s as the buffer has room for; what has data or a message is taken whole.
+func (p *pipe) accept(s segment) (rest segment, err error) {
+	n := p.net
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if p.broken {
+		return segment{}, net.ErrClosed
+	}
+	if p.ahead >= n.buffer {
+		return s, nil
+	}
+	if room := n.buffer - p.ahead; s.n > room && s.data == nil && s.msg == nil {
+		rest = segment{n: s.n - room}
+		s.n = room
+	}
+	p.unsent = append(p.unsent, s)
+	p.ahead += s.n
+	if !p.queued {
+		p.queued = true
+		if !n.fifo && s.n <= small {
+			p.up.turns = slices.Insert(p.up.turns, 0, p)
+		} else {
+			p.up.turns = append(p.up.turns, p)
+		}
+	}
+	n.start(p.up, n.now())
+	return rest, nil
+}
+
+// take removes up to limit bytes from the sending end. Callers hold network.mu.
+func (p *pipe) take(limit int) (segs []segment, size int) {
+	for len(p.unsent) > 0 && size < limit {
+		s := &p.unsent[0]
+		k := min(s.n, limit-size)
+		size += k
+		if k == s.n {
+			segs = append(segs, *s)
+			p.unsent = p.unsent[1:]
+			continue
+		}
+		part := segment{n: k}
+		if s.data != nil {
+			part.data, s.data = s.data[:k], s.data[k:]
+		}
+		s.n -= k
+		segs = append(segs, part)
+	}
+	p.ahead -= size
+	// As with TCP_NOTSENT_LOWAT, a sender that had to wait goes on when half of the buffer is empty.
+	if p.ahead <= p.net.buffer/2 {
+		signal(p.room)
+	}
+	return segs, size
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// deliver puts segments at the receiving end.
+func (p *pipe) deliver(segs []segment) {
+	p.mu.Lock()
+	p.in = append(p.in, segs...)
+	p.mu.Unlock()
+	signal(p.ready)
+}
+
+// read takes what has come, in pieces of a segment; io.EOF when the pipe was closed. b is not written to where the bytes are content.
+func (p *pipe) read(b []byte) (int, error) {
+	for {
+		p.mu.Lock()
+		if len(p.in) > 0 {
+			s := &p.in[0]
+			k := min(len(b), s.n)
+			if s.data != nil {
+				k = copy(b, s.data)
+				s.data = s.data[k:]
+			}
+			if s.n -= k; s.n == 0 {
+				p.in = p.in[1:]
+			}
+			p.mu.Unlock()
+			return k, nil
+		}
+		closed := p.closed
+		p.mu.Unlock()
+		if closed {
+			return 0, io.EOF
+		}
+		<-p.ready
+	}
+}
+
+// receive waits for the next message.
+func (p *pipe) receive(ctx context.Context) (any, error) {
+	for {
+		p.mu.Lock()
+		for len(p.in) > 0 {
+			s := p.in[0]
+			p.in = p.in[1:]
+			if s.msg != nil {
+				p.mu.Unlock()
+				return s.msg, nil
+			}
+		}
+		closed := p.closed
+		p.mu.Unlock()
+		if closed {
+			return nil, io.EOF
+		}
+		select {
+		case <-p.ready:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// close breaks the pipe at both ends, at once. What was not sent yet is lost.
+func (p *pipe) close() {
+	p.net.mu.Lock()
+	p.broken, p.unsent, p.ahead = true, nil, 0
+	p.net.mu.Unlock()
+	signal(p.room)
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	signal(p.ready)
+}

@@ -1,0 +1,83 @@
+// Package sim runs whole swarms in virtual time: the engine's own code over modelled links (components/sim).
+package sim
+
+import (
+	"flag"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/dragonfly-kube/dragonfly/components/sim"
+)
+
+var (
+	peers   = flag.String("peers", "", "also run swarms of so many peers, separated by commas, and print how they went")
+	mib     = flag.Int64("mib", 64, "their content, in MiB")
+	mbit    = flag.Float64("mbit", 40, "their links, in Mbit/s")
+	seed    = flag.Float64("seed", 1, "the supernode's link, in links")
+	latency = flag.Duration("latency", 500*time.Microsecond, "the time of one way")
+	fifo    = flag.Bool("fifo", false, "links have one queue for everything")
+	spread  = flag.Duration("spread", 0, "the time over which peers start")
+	slow    = flag.Int("slow", 0, "one peer in so many has a quarter of the rate; 0 means none")
+)
+
+// run is a swarm in a bubble of its own.
+func run(t *testing.T, cfg sim.Config) (r *sim.Result) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		var err error
+		if r, err = sim.Run(t.Context(), cfg); err != nil {
+			t.Fatal(err)
+		}
+	})
+	t.Log(r)
+	return r
+}
+
+// check fails where a swarm was slower than ratio times the limit, or cost the seed or a peer more than once.
+func check(t *testing.T, r *sim.Result, ratio float64) {
+	t.Helper()
+	if r.Last > ratio {
+		t.Errorf("%d peers: the last finished at %.3f of the limit, want at most %.3f", r.Peers, r.Last, ratio)
+	}
+	if r.SeedCopies > 1.02 {
+		t.Errorf("%d peers: the seed sent %.3f copies, want at most 1.02", r.Peers, r.SeedCopies)
+	}
+	if r.Duplicates > 0.01 {
+		t.Errorf("%d peers: %.2f %% came twice, want at most 1", r.Peers, 100*r.Duplicates)
+	}
+}
+
+func TestSmallSwarmsFinishNearTheLimit(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{1, 4} {
+		t.Run(strconv.Itoa(n), func(t *testing.T) {
+			t.Parallel()
+			check(t, run(t, sim.Config{Peers: n}), 1.05)
+		})
+	}
+}
+
+// TestPeers runs what -peers asks for; see `make sim`.
+func TestPeers(t *testing.T) {
+	for word := range strings.FieldsFuncSeq(*peers, func(r rune) bool { return r == ',' }) {
+		t.Run(word, func(t *testing.T) {
+			n, err := strconv.Atoi(word)
+			if err != nil || n < 1 {
+				t.Fatalf("-peers %q: want numbers of peers, separated by commas", *peers)
+			}
+			rate := *mbit * 1e6 / 8
+			run(t, sim.Config{
+				Peers: n, Size: *mib << 20, Rate: rate, SeedRate: *seed * rate, Latency: *latency, FIFO: *fifo, Spread: *spread,
+				RateOf: func(i int) float64 {
+					if *slow > 0 && i%*slow == 0 {
+						return rate / 4
+					}
+					return rate
+				},
+			})
+		})
+	}
+}
