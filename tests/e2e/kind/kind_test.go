@@ -7,8 +7,10 @@ package kind
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +18,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/dragonfly-kube/dragonfly/tests/e2e/kind/links"
 	"github.com/dragonfly-kube/dragonfly/tests/e2e/kind/origin"
 	"github.com/dragonfly-kube/dragonfly/tests/e2e/kind/payload"
 	"github.com/dragonfly-kube/dragonfly/tests/e2e/kind/stack"
@@ -26,6 +29,8 @@ const (
 	// teardown is for what has to happen when the test's time is over.
 	teardown   = 5 * time.Minute
 	repository = "library/app"
+	// linkRate is far below what two cores move between four nodes, so that it is the links that a pull waits for.
+	linkRate = 100 * links.Mbit
 )
 
 // env is what all cases share.
@@ -37,6 +42,7 @@ type env struct {
 
 func TestKind(t *testing.T) {
 	e := setUp(t)
+	e.shape(t)
 	t.Run("pods on every node pull straight from the registry", e.direct)
 	e.loadOurs(t)
 	t.Run("helm install", e.helm)
@@ -75,6 +81,19 @@ func setUp(t *testing.T) *env {
 		e.nodes = append(e.nodes, n.Name)
 	}
 	return e
+}
+
+// shape gives the nodes links until the test ends.
+func (e *env) shape(t *testing.T) {
+	t.Helper()
+	t.Cleanup(func() {
+		if err := links.Shape(cleanupContext(t), e.Engine, 0, e.nodes...); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := links.Shape(t.Context(), e.Engine, linkRate, e.nodes...); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // cleanupContext is for what has to be done when the test's own context is over.
@@ -152,6 +171,13 @@ func (e *env) deploy(t *testing.T, name, image string) (time.Duration, map[strin
 		if !on[n] {
 			t.Errorf("no pod of %s runs on node %s", name, n)
 		}
+	}
+	pulls, err := workload.PullTimes(t.Context(), e.Cluster.Client, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range slices.Sorted(maps.Keys(pulls)) {
+		t.Logf("%s pulled it in %.1f s", n, pulls[n].Seconds())
 	}
 	counts, err := e.Origin.Since(mark)
 	if err != nil {

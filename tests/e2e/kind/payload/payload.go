@@ -1,5 +1,4 @@
-// Package payload makes the images that the tests pull: real files in several layers, as big and as compressible as those of real images,
-// and a program that runs.
+// Package payload makes the images that the tests pull: real files in several layers, and a program that runs.
 package payload
 
 import (
@@ -27,7 +26,7 @@ type Spec struct {
 	Root string
 	// Mark makes the layers different from those of an image with another mark.
 	Mark string
-	// Sizes of the layers, compressed bytes at least.
+	// Sizes of the layers, bytes at least.
 	Sizes []int64
 }
 
@@ -39,10 +38,9 @@ func New(ctx context.Context, s Spec) (v1.Image, error) {
 	if _, err := build.Run(ctx); err != nil {
 		return nil, fmt.Errorf("make an image: %w", err)
 	}
-	// Files compress to a quarter at best.
 	enough := int64(0)
 	for _, size := range s.Sizes {
-		enough += 4 * size
+		enough += size + largest
 	}
 	files, err := source(enough)
 	if err != nil {
@@ -78,10 +76,11 @@ func New(ctx context.Context, s Spec) (v1.Image, error) {
 	return img, nil
 }
 
+// Tiny files take long to unpack and prove nothing more; huge ones make layers far bigger than they should be.
+const smallest, largest = 16 << 10, 8 << 20
+
 // source lists files of this machine, those of its Debian packages first, that have so many bytes together.
 func source(enough int64) ([]string, error) {
-	// Tiny files take long to unpack and prove nothing more, huge ones are a layer each.
-	const smallest, largest = 4 << 10, 64 << 20
 	var files []string
 	for _, root := range []string{"/usr/lib", "/usr/bin", "/usr/share", "/usr/local"} {
 		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {

@@ -48,15 +48,24 @@ func apart(labels map[string]string) *corev1.Affinity {
 
 // Nodes are the nodes that the deployment's running pods are on.
 func Nodes(ctx context.Context, client kubernetes.Interface, name string) (map[string]bool, error) {
-	pods, err := client.CoreV1().Pods(Namespace).List(ctx, metav1.ListOptions{LabelSelector: label + "=" + name})
+	return nodes(ctx, client, Namespace, label+"="+name)
+}
+
+// NodesOf are the nodes that running pods with the labels are on, whatever their namespace.
+func NodesOf(ctx context.Context, client kubernetes.Interface, selector string) (map[string]bool, error) {
+	return nodes(ctx, client, metav1.NamespaceAll, selector)
+}
+
+func nodes(ctx context.Context, client kubernetes.Interface, namespace, selector string) (map[string]bool, error) {
+	pods, err := client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
 	if err != nil {
-		return nil, fmt.Errorf("list the pods of %s: %w", name, err)
+		return nil, fmt.Errorf("list the pods with %s: %w", selector, err)
 	}
-	nodes := map[string]bool{}
+	on := map[string]bool{}
 	for i := range pods.Items {
 		if pods.Items[i].Status.Phase == corev1.PodRunning {
-			nodes[pods.Items[i].Spec.NodeName] = true
+			on[pods.Items[i].Spec.NodeName] = true
 		}
 	}
-	return nodes, nil
+	return on, nil
 }
