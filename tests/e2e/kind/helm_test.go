@@ -5,12 +5,15 @@ package kind
 import (
 	"log/slog"
 	"maps"
+	"os"
 	"slices"
-	"strings"
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"helm.sh/helm/v3/pkg/chart/loader"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/dragonfly-kube/dragonfly/tests/e2e/kind/images"
 	"github.com/dragonfly-kube/dragonfly/tests/e2e/kind/origin"
@@ -23,7 +26,10 @@ const (
 	releaseName = "dragonfly"
 	namespace   = "dragonfly-system"
 	adminPort   = "65003"
-	received    = "dragonfly_transfer_bytes_total"
+	// supernodePort has the supernodes' metrics.
+	supernodePort = "8001"
+	received      = "dragonfly_transfer_bytes_total"
+	answered      = "dragonfly_mirror_requests_total"
 	// supernodes selects their pods.
 	supernodes = "app.kubernetes.io/component=supernode"
 )
@@ -49,19 +55,48 @@ func (e *env) loadOurs(t *testing.T) {
 	}
 }
 
-// values are what a cluster with a private registry over plain HTTP has to say.
+// authorityMap is a ConfigMap with the private authority's certificate.
+const authorityMap = "private-authority"
+
+// values are what a cluster with private registries has to say: one over plain HTTP, one with a certificate of its own authority.
 func (e *env) values() map[string]any {
 	return map[string]any{
-		"dfdaemon": map[string]any{"plainHTTP": []any{e.Origin.Addr}, "allowUpstream": []any{e.Origin.Addr}},
+		"dfdaemon": map[string]any{"plainHTTP": []any{e.Origin.Addr}, "allowUpstream": []any{e.Origin.Addr, e.Private.Addr}},
+		"registries": map[string]any{
+			"ca": []any{map[string]any{"host": e.Private.Addr, "configMap": authorityMap, "key": "ca.crt"}},
+		},
 	}
 }
 
-func (e *env) helm(t *testing.T) {
+// openRelease opens the chart's place in the cluster, with the objects that values need.
+func (e *env) openRelease(t *testing.T) *release.Release {
+	t.Helper()
+	ca, err := os.ReadFile(e.Private.TLS.CA)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = e.Cluster.Client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, metav1.CreateOptions{})
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		t.Fatal(err)
+	}
+	config := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: authorityMap}, Data: map[string]string{"ca.crt": string(ca)}}
+	maps := e.Cluster.Client.CoreV1().ConfigMaps(namespace)
+	if err := maps.Delete(t.Context(), authorityMap, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+		t.Fatal(err)
+	}
+	if _, err := maps.Create(t.Context(), config, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
 	r, err := release.Open(e.Cluster.Kubeconfig, e.root+"/charts/dragonfly", releaseName, namespace, slog.New(slog.NewTextHandler(t.Output(), nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	before := e.nodeFiles(t)
+	return r
+}
+
+func (e *env) helm(t *testing.T) {
+	r := e.openRelease(t)
+	before, hosts := e.nodeFiles(t), e.hostsFiles(t)
 	values := e.values()
 	testImage, _ := e.push(t, 1<<20)
 	values["test"] = map[string]any{"image": testImage}
@@ -71,19 +106,24 @@ func (e *env) helm(t *testing.T) {
 	}
 	t.Logf("notes of the chart:\n%s", notes)
 
-	t.Run("pods on every node get an image from each other", func(t *testing.T) { e.shared(t, "shared") })
-	t.Run("helm test passes", func(t *testing.T) {
+	e.run(t, "what operators configured is there", func(t *testing.T) { merged(t, hosts, e.hostsFiles(t)) })
+	e.run(t, "pods on every node get an image from each other", func(t *testing.T) { e.shared(t, "shared") })
+	e.run(t, "helm test passes", func(t *testing.T) {
 		if err := r.Test(); err != nil {
 			t.Error(err)
 		}
 	})
-	t.Run("helm uninstall leaves the nodes as they were", func(t *testing.T) {
+	e.run(t, "mirrors of operators are used", e.mirrors)
+	e.run(t, "a private image is for those with the secret", e.private)
+	e.run(t, "what operators configured is there at the end", func(t *testing.T) { merged(t, hosts, e.hostsFiles(t)) })
+	e.run(t, "helm uninstall leaves the nodes as they were", func(t *testing.T) {
 		if err := r.Uninstall(); err != nil {
 			t.Fatal(err)
 		}
 		same(t, before, e.nodeFiles(t))
+		e.nothingLeft(t)
 	})
-	t.Run("pulls go straight to the registry again", e.direct)
+	e.run(t, "pulls go straight to the registry again", e.direct)
 }
 
 // shared runs a new image on every node: the registry sends it once, and the nodes get most of it from each other.
@@ -127,24 +167,14 @@ func (e *env) metrics(t *testing.T) map[string]scrape.Metrics {
 // that runs a supernode has most from that one, by its own memory and not by a link, as soon as the supernode itself has it.
 func (e *env) mostFromPeers(t *testing.T, layers []v1.Layer, start map[string]scrape.Metrics) {
 	t.Helper()
-	var size int64
-	for _, l := range layers {
-		n, err := l.Size()
-		if err != nil {
-			t.Fatal(err)
-		}
-		size += n
-	}
+	size := sizeOf(t, layers)
 	end := e.metrics(t)
 	seeds, err := workload.NodesOf(t.Context(), e.Cluster.Client, supernodes)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, n := range slices.Sorted(maps.Keys(end)) {
-		from := func(source string) float64 {
-			labels := map[string]string{"from": source}
-			return end[n].Sum(received, labels) - start[n].Sum(received, labels)
-		}
+		from := func(source string) float64 { return since(start[n], end[n], source) }
 		t.Logf("%s (supernode: %t): %.0f bytes from the seed, %.0f from peers, %.0f from the registry", n, seeds[n], from("seed"), from("peers"), from("origin"))
 		if !seeds[n] && from("peers") <= float64(size)/2 {
 			t.Errorf("%s: want more than half of %d bytes from peers", n, size)
@@ -155,43 +185,21 @@ func (e *env) mostFromPeers(t *testing.T, layers []v1.Layer, start map[string]sc
 	}
 }
 
-// nodeFiles are the files of every node that a program may have changed: mode, owner and content, a line each.
-func (e *env) nodeFiles(t *testing.T) map[string]string {
+// since is what a node received from "seed", "peers" or "origin" between two moments, in bytes.
+func since(start, end scrape.Metrics, source string) float64 {
+	labels := map[string]string{"from": source}
+	return end.Sum(received, labels) - start.Sum(received, labels)
+}
+
+func sizeOf(t *testing.T, layers []v1.Layer) int64 {
 	t.Helper()
-	const list = `cd / && find etc usr/local opt -xdev -printf '%M %u:%g %p %l\n' && find etc usr/local opt -xdev -type f -exec sha256sum {} +`
-	all := map[string]string{}
-	for _, n := range e.nodes {
-		out, err := e.Cluster.Exec(t.Context(), n, "sh", "-c", list)
+	var size int64
+	for _, l := range layers {
+		n, err := l.Size()
 		if err != nil {
 			t.Fatal(err)
 		}
-		all[n] = out
+		size += n
 	}
-	return all
-}
-
-// same compares the files of nodes.
-func same(t *testing.T, before, after map[string]string) {
-	t.Helper()
-	for node := range before {
-		was, is := lines(before[node]), lines(after[node])
-		for line := range was {
-			if !is[line] {
-				t.Errorf("%s: gone or changed: %s", node, line)
-			}
-		}
-		for line := range is {
-			if !was[line] {
-				t.Errorf("%s: new or changed: %s", node, line)
-			}
-		}
-	}
-}
-
-func lines(s string) map[string]bool {
-	set := map[string]bool{}
-	for line := range strings.Lines(s) {
-		set[strings.TrimSpace(line)] = true
-	}
-	return set
+	return size
 }

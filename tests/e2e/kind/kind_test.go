@@ -8,7 +8,6 @@ import (
 	"context"
 	"log/slog"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/dragonfly-kube/dragonfly/tests/e2e/kind/links"
@@ -38,15 +38,18 @@ type env struct {
 	*stack.Stack
 	root  string
 	nodes []string
+	// mirrorsForAll are the nodes whose operator has a mirror for all registries.
+	mirrorsForAll []string
+	logs          logs
 }
 
 func TestKind(t *testing.T) {
 	e := setUp(t)
 	e.shape(t)
-	t.Run("pods on every node pull straight from the registry", e.direct)
+	e.run(t, "pods on every node pull straight from the registry", e.direct)
 	e.loadOurs(t)
-	t.Run("helm install", e.helm)
-	t.Run("kubectl apply -k", e.overlays)
+	e.run(t, "helm install", e.helm)
+	e.run(t, "kubectl apply -k", e.overlays)
 }
 
 // setUp brings the stack up. A cluster that was up before stays; one that was not goes at the end.
@@ -65,10 +68,10 @@ func setUp(t *testing.T) *env {
 			}
 		})
 	}
-	if s != nil {
-		t.Cleanup(func() { collectLogs(t, s) })
-	}
 	if err != nil {
+		if s != nil {
+			(&env{Stack: s}).keepLogs(t)
+		}
 		t.Fatal(err)
 	}
 	e := &env{Stack: s, root: root}
@@ -76,6 +79,7 @@ func setUp(t *testing.T) *env {
 	if err != nil {
 		t.Fatal(err)
 	}
+	e.mirrorsForAll = stack.MirrorsForAll(nodes)
 	for _, n := range nodes {
 		t.Logf("node %s at %s has %s", n.Name, n.IP, n.Runtime)
 		e.nodes = append(e.nodes, n.Name)
@@ -104,38 +108,33 @@ func cleanupContext(t *testing.T) context.Context {
 	return ctx
 }
 
-// collectLogs keeps the logs of a failure, in E2E_LOGS or in a folder that it names.
-func collectLogs(t *testing.T, s *stack.Stack) {
-	t.Helper()
-	if !t.Failed() {
-		return
-	}
-	dir := os.Getenv("E2E_LOGS")
-	if dir == "" {
-		var err error
-		if dir, err = os.MkdirTemp("", "dragonfly-e2e-logs-"); err != nil { //nolint:usetesting // it stays
-			t.Error(err)
-			return
-		}
-	}
-	if err := s.CollectLogs(cleanupContext(t), filepath.Join(dir, "kind")); err != nil {
-		t.Logf("collect logs: %v", err)
-	}
-	t.Logf("logs are in %s", dir)
-}
+// pushed is an image in a registry.
+type pushed struct{ name, tag, digest string }
 
 // push makes an image of layers that no node has seen and pushes it.
 func (e *env) push(t *testing.T, sizes ...int64) (image string, layers []v1.Layer) {
 	t.Helper()
-	tag := strings.ToLower(strings.NewReplacer("/", "-", " ", "-", ",", "").Replace(t.Name())) + time.Now().Format("-150405")
-	tag = tag[max(0, len(tag)-100):]
-	img, err := payload.New(t.Context(), payload.Spec{Dir: t.TempDir(), Root: e.root, Mark: tag, Sizes: sizes})
+	p, layers := e.pushTo(t, e.Origin, sizes...)
+	return p.name, layers
+}
+
+// pushTo makes an image of layers that no node has seen and pushes it to a registry.
+func (e *env) pushTo(t *testing.T, registry *origin.Origin, sizes ...int64) (image pushed, layers []v1.Layer) {
+	t.Helper()
+	tag := strings.ToLower(strings.NewReplacer("/", "-", " ", "-", ",", "").Replace(t.Name())) + time.Now().Format("-150405.000000")
+	image.tag = strings.Trim(tag[max(0, len(tag)-100):], "-")
+	img, err := payload.New(t.Context(), payload.Spec{Dir: t.TempDir(), Root: e.root, Mark: image.tag, Sizes: sizes})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if image, err = e.Origin.Push(t.Context(), repository, strings.Trim(tag, "-"), img); err != nil {
+	if image.name, err = registry.Push(t.Context(), repository, image.tag, img); err != nil {
 		t.Fatal(err)
 	}
+	digest, err := img.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	image.digest = digest.String()
 	if layers, err = img.Layers(); err != nil {
 		t.Fatal(err)
 	}
@@ -149,41 +148,48 @@ func (e *env) deploy(t *testing.T, name, image string) (time.Duration, map[strin
 	if err != nil {
 		t.Fatal(err)
 	}
+	took := e.roll(t, workload.OnePerNode(name, image, len(e.nodes)))
+	counts, err := e.Origin.Since(mark)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return took, counts
+}
+
+// roll makes a deployment that has a pod for every node, waits for all of them, and returns how long it took. It is gone when the test ends.
+func (e *env) roll(t *testing.T, d *appsv1.Deployment) time.Duration {
+	t.Helper()
 	start := time.Now()
 	deployments := e.Cluster.Client.AppsV1().Deployments(workload.Namespace)
-	if _, err := deployments.Create(t.Context(), workload.OnePerNode(name, image, len(e.nodes)), metav1.CreateOptions{}); err != nil {
+	if _, err := deployments.Create(t.Context(), d, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := deployments.Delete(cleanupContext(t), name, metav1.DeleteOptions{}); err != nil {
+		if err := deployments.Delete(cleanupContext(t), d.Name, metav1.DeleteOptions{}); err != nil {
 			t.Error(err)
 		}
 	})
-	if err := e.Cluster.DeploymentReady(t.Context(), workload.Namespace, name); err != nil {
+	if err := e.Cluster.DeploymentReady(t.Context(), workload.Namespace, d.Name); err != nil {
 		t.Fatal(err)
 	}
 	took := time.Since(start)
-	on, err := workload.Nodes(t.Context(), e.Cluster.Client, name)
+	on, err := workload.Nodes(t.Context(), e.Cluster.Client, d.Name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, n := range e.nodes {
 		if !on[n] {
-			t.Errorf("no pod of %s runs on node %s", name, n)
+			t.Errorf("no pod of %s runs on node %s", d.Name, n)
 		}
 	}
-	pulls, err := workload.PullTimes(t.Context(), e.Cluster.Client, name)
+	pulls, err := workload.PullTimes(t.Context(), e.Cluster.Client, d.Name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, n := range slices.Sorted(maps.Keys(pulls)) {
 		t.Logf("%s pulled it in %.1f s", n, pulls[n].Seconds())
 	}
-	counts, err := e.Origin.Since(mark)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return took, counts
+	return took
 }
 
 // copies is how often the registry sent each layer, by bytes.

@@ -35,7 +35,7 @@ func TestAccessLogIsRead(t *testing.T) {
 
 func TestOnlyWhatCameAfterTheMarkCounts(t *testing.T) {
 	t.Parallel()
-	o := New(t.TempDir(), "127.0.0.1")
+	o := New(Config{Name: "registry", Dir: t.TempDir(), Addr: "127.0.0.1:5000"})
 	if err := os.MkdirAll(o.spec.Dir, 0o755); err != nil {
 		t.Fatal(err)
 	}

@@ -2,8 +2,10 @@
 package scrape
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"time"
 
@@ -17,6 +19,20 @@ type Metrics map[string]*dto.MetricFamily
 
 // Get asks "host:port".
 func Get(ctx context.Context, addr string) (Metrics, error) {
+	text, err := Text(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(bytes.NewReader(text))
+	if err != nil {
+		return nil, fmt.Errorf("read the metrics of %s: %w", addr, err)
+	}
+	return families, nil
+}
+
+// Text is what "host:port" says.
+func Text(ctx context.Context, addr string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/metrics", nil)
@@ -32,12 +48,12 @@ func Get(ctx context.Context, addr string) (Metrics, error) {
 	if resp.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("ask %s for metrics: %s", addr, resp.Status)
 	}
-	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(resp.Body)
+	const most = 16 << 20
+	text, err := io.ReadAll(io.LimitReader(resp.Body, most))
 	if err != nil {
-		return nil, fmt.Errorf("read the metrics of %s: %w", addr, err)
+		return nil, fmt.Errorf("ask %s for metrics: %w", addr, err)
 	}
-	return families, nil
+	return text, nil
 }
 
 // Sum adds up the counters and gauges of a name that have the labels.

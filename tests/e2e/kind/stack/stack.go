@@ -16,7 +16,6 @@ import (
 	"github.com/dragonfly-kube/dragonfly/tests/e2e/kind/command"
 	"github.com/dragonfly-kube/dragonfly/tests/e2e/kind/engine"
 	"github.com/dragonfly-kube/dragonfly/tests/e2e/kind/nodeimage"
-	"github.com/dragonfly-kube/dragonfly/tests/e2e/kind/origin"
 )
 
 // Options of Up. The zero value is what `make e2e` uses.
@@ -42,7 +41,7 @@ const (
 type Stack struct {
 	Cluster *cluster.Cluster
 	Engine  *engine.Engine
-	Origin  *origin.Origin
+	Registries
 	// Found says that the cluster was there before.
 	Found bool
 
@@ -105,11 +104,13 @@ func Up(ctx context.Context, o Options) (*Stack, error) {
 	if err != nil {
 		return s, err
 	}
-	s.Origin = origin.New(p.cache.Path("cluster"), gateway)
-	if err := s.Origin.Start(ctx); err != nil {
+	if s.Registries, err = newRegistries(p.cache.Path("cluster"), gateway); err != nil {
 		return s, err
 	}
-	return s, s.trustOrigin(ctx)
+	if err := s.start(ctx); err != nil {
+		return s, err
+	}
+	return s, s.prepare(ctx)
 }
 
 // cluster finds or creates it.
@@ -132,34 +133,6 @@ func (s *Stack) cluster(ctx context.Context) error {
 	return err
 }
 
-// plainHTTP is the hosts.toml of a registry that speaks it. containerd 1.6 ignores a file without a host.
-const plainHTTP = `server = "http://%[1]s"
-
-[host."http://%[1]s"]
-  capabilities = ["pull", "resolve"]
-`
-
-// trustOrigin tells every node that the registry speaks plain HTTP.
-func (s *Stack) trustOrigin(ctx context.Context) error {
-	nodes, err := s.Cluster.Nodes(ctx)
-	if err != nil {
-		return err
-	}
-	for _, n := range nodes {
-		file := OriginHosts(s.Origin.Addr)
-		if _, err := s.Cluster.Exec(ctx, n.Name, "test", "-e", file); err == nil {
-			continue // Dragonfly may have added to it
-		}
-		if err := s.Cluster.WriteFile(ctx, n.Name, file, fmt.Sprintf(plainHTTP, s.Origin.Addr)); err != nil {
-			return fmt.Errorf("tell node %s of the registry: %w", n.Name, err)
-		}
-	}
-	return nil
-}
-
-// OriginHosts is the file that tells containerd of a registry.
-func OriginHosts(addr string) string { return "/etc/containerd/certs.d/" + addr + "/hosts.toml" }
-
 // Down removes everything but the cache: cluster, registry, and the engine if Up has started it.
 func Down(ctx context.Context, o Options) error {
 	p, err := open(o)
@@ -178,7 +151,8 @@ func Down(ctx context.Context, o Options) error {
 	if e != nil {
 		err = cluster.Delete(p.clusterConfig(e))
 	}
-	err = errors.Join(err, origin.New(p.cache.Path("cluster"), "").Remove())
+	registries, registriesErr := newRegistries(p.cache.Path("cluster"), "")
+	err = errors.Join(err, registriesErr, registries.remove())
 	if e != nil && e.Own() {
 		// Its bridge would outlive the engine.
 		_, rmErr := e.Docker(ctx, command.New("", "network", "prune", "--force"))
@@ -193,8 +167,8 @@ func (s *Stack) CollectLogs(ctx context.Context, dir string) error {
 		return fmt.Errorf("collect logs: %w", err)
 	}
 	files := s.Engine.Logs()
-	if s.Origin != nil {
-		files = append(files, s.Origin.Logs()...)
+	for _, o := range s.all() {
+		files = append(files, o.Logs()...)
 	}
 	var err error
 	for _, file := range files {
