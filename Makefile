@@ -176,6 +176,13 @@ e2e-down: ## Remove that cluster; what was built stays in the cache (E2E_CACHE)
 heavy: ## Check memory bounds with blobs of 2 GiB, and 240 pulls in one moment (20 GiB of disk, a few minutes)
 	go run ./tests/gotest -tags heavy -count=1 -v -timeout 20m -run 'Memory|AllAtOnce' ./tests/swarm
 
+# BENCH has the rig's flags: go run ./tests/bench -h
+BENCH ?= -set standard,local
+.PHONY: bench
+bench: build ## Measure pulls over shaped links beside the limit and beside others (Linux, root, nginx, curl; under 10 minutes)
+	@CGO_ENABLED=0 go build -p $(JOBS) -trimpath -o bin/tools/bench ./tests/bench
+	@bin/tools/bench -bin bin $(BENCH)
+
 # How many peers; FLAGS has more (go test ./tests/sim -args -help).
 SIM_PEERS ?= 64,256,1000
 .PHONY: sim

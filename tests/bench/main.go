@@ -13,7 +13,9 @@ import (
 	"syscall"
 
 	"github.com/dragonfly-kube/dragonfly/tests/bench/lab"
+	"github.com/dragonfly-kube/dragonfly/tests/bench/local"
 	"github.com/dragonfly-kube/dragonfly/tests/bench/network"
+	"github.com/dragonfly-kube/dragonfly/tests/bench/system"
 )
 
 func main() {
@@ -56,18 +58,43 @@ func run(ctx context.Context, args []string, io streams) error {
 	if err != nil {
 		return err
 	}
-	l := lab.Lab{Bin: bin, Dir: dir, Logs: logs, Talk: io.err}
+	scenarios, onLoopback, err := o.scenarios()
+	if err != nil {
+		return err
+	}
+	err = o.swarm(ctx, io, lab.Lab{Bin: bin, Dir: dir, Logs: logs, Talk: io.err}, scenarios)
+	if err == nil && onLoopback {
+		err = o.local(ctx, io, local.Bench{Bin: bin, Dir: dir, Logs: logs, Talk: io.err, Times: max(3, o.repeat), Large: o.large << 20})
+	}
+	return err
+}
+
+// swarm runs the scenarios and writes their table, also when one of them fails.
+func (o options) swarm(ctx context.Context, io streams, l lab.Lab, scenarios []lab.Scenario) error {
 	var rows []row
-	for _, s := range o.scenarios() {
+	var failed error
+	for _, s := range scenarios {
 		runs, err := l.Run(ctx, s, o.repeat)
-		if len(runs) > 0 {
-			rows = append(rows, row{s, runs})
+		switch {
+		case errors.Is(err, system.ErrMissing):
+			rows = append(rows, row{s, nil, err.Error()})
+		case len(runs) > 0:
+			rows = append(rows, row{s, runs, ""})
 		}
-		if err != nil {
-			return errors.Join(swarmTable(rows).Write(io.out), err)
+		if err != nil && !errors.Is(err, system.ErrMissing) {
+			failed = err
+			break
 		}
 	}
-	return swarmTable(rows).Write(io.out)
+	if len(rows) == 0 {
+		return failed
+	}
+	return errors.Join(failed, writeSwarm(io.out, rows))
+}
+
+func (o options) local(ctx context.Context, io streams, b local.Bench) error {
+	found, err := b.Run(ctx)
+	return errors.Join(err, writeLocal(io.out, found))
 }
 
 // lock waits until no other run uses the network's names.

@@ -2,41 +2,73 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
 	"github.com/dragonfly-kube/dragonfly/tests/bench/lab"
+	"github.com/dragonfly-kube/dragonfly/tests/bench/local"
 	"github.com/dragonfly-kube/dragonfly/tests/bench/table"
 )
 
-// row is a scenario with its runs.
+// row is a scenario with its runs, or the reason why there are none.
 type row struct {
 	scenario lab.Scenario
 	runs     []lab.Result
+	note     string
 }
 
-// swarmTable shows the median run of each scenario, and the ratios of all.
-func swarmTable(rows []row) *table.Table {
+// writeSwarm shows the median run of each scenario, and the ratios of all.
+func writeSwarm(w io.Writer, rows []row) error {
 	t := &table.Table{Heading: []string{
-		"scenario", "system", "nodes", "MiB", "link", "first s", "median s", "last s", "limit s", "last/limit", "all runs",
-		"origin copies", "origin requests", "seed copies", "from peers", "not used", "CPU s", "machine busy", "supernode MiB", "dfdaemon MiB",
+		"scenario", "system", "nodes", "MiB", "Mbit/s", "limit s", "first s", "median s", "last s", "last/limit", "at most", "all runs",
+		"origin copies", "requests", "seed copies", "from peers", "not used", "CPU s", "machine busy", "center MiB", "node MiB",
 	}}
 	for _, r := range rows {
-		m := lab.MedianRun(r.runs)
-		var all []string
-		for _, run := range r.runs {
-			all = append(all, fmt.Sprintf("%.3f", run.Ratio()))
-		}
-		if len(all) == 1 {
-			all = nil
-		}
-		s := r.scenario
-		t.Add(s.Name, s.System, fmt.Sprint(s.Nodes), fmt.Sprint(s.Bytes()>>20), strings.TrimSuffix(s.Rate.String(), " Mbit/s"),
-			seconds(m.First()), seconds(m.Median()), seconds(m.Last()), seconds(m.Limit), fmt.Sprintf("%.3f", m.Ratio()), strings.Join(all, " "),
-			fmt.Sprintf("%.3f", m.OriginCopies), fmt.Sprint(m.OriginRequests), counted("%.2f", m.SeedCopies, 1), counted("%.1f %%", m.FromPeers, 100),
-			counted("%.2f %%", m.Wasted, 100), fmt.Sprintf("%.1f", m.CPU.Seconds()), fmt.Sprintf("%.0f %%", 100*m.Busy), mib(m.CenterRSS), mib(m.NodeRSS))
+		t.Add(r.cells()...)
 	}
-	return t
+	return t.Write(w)
+}
+
+func (r row) cells() []string {
+	s := r.scenario
+	cells := []string{s.Name, s.System, fmt.Sprint(s.Nodes), fmt.Sprint(s.Bytes() >> 20), strings.TrimSuffix(s.Rate.String(), " Mbit/s")}
+	if len(r.runs) == 0 {
+		cells[1] += ": " + r.note
+		return cells
+	}
+	m := lab.MedianRun(r.runs)
+	var all []string
+	for _, run := range r.runs {
+		all = append(all, fmt.Sprintf("%.2f", run.Ratio()))
+	}
+	atMost := ""
+	if s.AtMost > 0 {
+		atMost = fmt.Sprintf("%.2f", s.AtMost)
+	}
+	return append(cells, seconds(m.Limit), seconds(m.First()), seconds(m.Median()), seconds(m.Last()), fmt.Sprintf("%.3f", m.Ratio()), atMost,
+		strings.Join(all, " "), fmt.Sprintf("%.3f", m.OriginCopies), fmt.Sprint(m.OriginRequests), counted("%.2f", m.SeedCopies, 1),
+		counted("%.1f %%", m.FromPeers, 100), counted("%.2f %%", m.Wasted, 100), fmt.Sprintf("%.1f", m.CPU.Seconds()),
+		fmt.Sprintf("%.0f %%", 100*m.Busy), mib(m.CenterRSS), mib(m.NodeRSS))
+}
+
+// writeLocal shows what was found on loopback.
+func writeLocal(w io.Writer, found []local.Finding) error {
+	t := &table.Table{Heading: []string{"on loopback", "Dragonfly", "beside it", "compared", "asked for", "holds"}}
+	for _, f := range found {
+		bound, holds := "", ""
+		switch {
+		case f.AtLeast > 0:
+			bound = fmt.Sprintf("≥ %g%s", f.AtLeast, f.Unit)
+		case f.AtMost > 0:
+			bound = fmt.Sprintf("≤ %g%s", f.AtMost, f.Unit)
+		}
+		if bound != "" {
+			holds = map[bool]string{true: "yes", false: "no"}[f.Holds()]
+		}
+		t.Add(f.What, f.Ours, f.Theirs, fmt.Sprintf("%.2f%s", f.Value, f.Unit), bound, holds)
+	}
+	return t.Write(w)
 }
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.2f", d.Seconds()) }

@@ -29,6 +29,8 @@ type Scenario struct {
 	SlowRate  network.Rate
 	// Over is the time over which the nodes arrive, evenly. A node's time counts from its own arrival.
 	Over time.Duration
+	// AtMost is the ratio of the last node's time to the limit that is asked for; 0 is none.
+	AtMost float64
 }
 
 // Bytes of all blobs.

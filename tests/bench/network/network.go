@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"slices"
 	"strconv"
@@ -104,6 +105,12 @@ func RemoveStale(ctx context.Context) error {
 	out, err := command.New("ip", "netns", "list").Run(ctx)
 	if err != nil {
 		return fmt.Errorf("list the network namespaces: %w", err)
+	}
+	// The kernel removes a namespace's devices some time later; this one has to be gone at once.
+	if _, err := net.InterfaceByName(managementPort); err == nil {
+		if err := batch(ctx, "ip", "", []string{"link del " + managementPort}); err != nil {
+			return fmt.Errorf("remove the link to the switch: %w", err)
+		}
 	}
 	var gone []string
 	for _, name := range namespaces(out) {

@@ -50,6 +50,10 @@ func New(name string, site Site) (System, error) {
 		return &dragonfly{Site: site}, nil
 	case Direct:
 		return &direct{Site: site}, nil
+	case Cache:
+		return &cache{Site: site}, nil
+	case LibTorrent:
+		return &torrent{Site: site}, nil
 	default:
 		return nil, fmt.Errorf("no system is called %q", name)
 	}
@@ -59,9 +63,12 @@ func New(name string, site Site) (System, error) {
 const (
 	Dragonfly  = "dragonfly"
 	Direct     = "direct"
-	Cache      = "registry cache"
+	Cache      = "cache"
 	LibTorrent = "libtorrent"
 )
+
+// Names of all systems.
+func Names() []string { return []string{Dragonfly, Direct, Cache, LibTorrent} }
 
 // get reads url as one client on a node and checks the length.
 func get(ctx context.Context, client *http.Client, url string, size int64) error {

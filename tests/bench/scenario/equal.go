@@ -1,0 +1,37 @@
+package scenario
+
+import (
+	"github.com/dragonfly-kube/dragonfly/tests/bench/lab"
+	"github.com/dragonfly-kube/dragonfly/tests/bench/network"
+	"github.com/dragonfly-kube/dragonfly/tests/bench/system"
+)
+
+// rate for a number of nodes at which two processors are not the limit: all nodes run on one machine, together with the network.
+func rate(nodes int) network.Rate {
+	switch {
+	case nodes <= 16:
+		return 40 * network.Mbit
+	case nodes <= 32:
+		return 25 * network.Mbit
+	default:
+		return 15 * network.Mbit
+	}
+}
+
+// equal links everywhere: the case that the limit is about.
+func equal(size int64) []lab.Scenario {
+	var all []lab.Scenario
+	for _, n := range []int{4, 16, 32, 64} {
+		all = append(all, lab.Scenario{
+			Name: "equal links", System: system.Dragonfly, Nodes: n, Sizes: []int64{size}, Rate: rate(n), AtMost: 1.10,
+		})
+	}
+	return all
+}
+
+// single is one node that nobody can help.
+func single() []lab.Scenario {
+	return []lab.Scenario{{
+		Name: "one node, cold", System: system.Dragonfly, Nodes: 1, Sizes: []int64{64 * mib}, Rate: 100 * network.Mbit, AtMost: 1.05,
+	}}
+}

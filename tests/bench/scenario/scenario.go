@@ -1,0 +1,38 @@
+// Package scenario lists what the benchmark runs, in sets by name.
+package scenario
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/dragonfly-kube/dragonfly/tests/bench/lab"
+)
+
+const mib = 1 << 20
+
+// sets by name.
+func sets() map[string][]lab.Scenario {
+	small, large, mixed := equal(64*mib), equal(256*mib), slices.Concat(slow(), arrivals(), layers())
+	return map[string][]lab.Scenario{
+		"standard": slices.Concat(single(), small, mixed, baselines()),
+		"equal64":  small,
+		"equal256": large,
+		"mixed":    mixed,
+		"single":   single(),
+		"beside":   baselines(),
+	}
+}
+
+// Names of the sets.
+func Names() []string { return slices.Sorted(maps.Keys(sets())) }
+
+// Set is the scenarios of a name.
+func Set(name string) ([]lab.Scenario, error) {
+	s, ok := sets()[name]
+	if !ok {
+		return nil, fmt.Errorf("no set of scenarios is called %q; there are %s", name, strings.Join(Names(), ", "))
+	}
+	return s, nil
+}
