@@ -173,8 +173,8 @@ e2e-down: ## Remove that cluster; what was built stays in the cache (E2E_CACHE)
 	@go run ./tests/e2e/kind/cmd down
 
 .PHONY: heavy
-heavy: ## Check memory bounds with blobs of 2 GiB, and 240 pulls in one moment (20 GiB of disk, a few minutes)
-	go run ./tests/gotest -tags heavy -count=1 -v -timeout 20m -run 'Memory|AllAtOnce' ./tests/swarm
+heavy: build ## Check memory bounds with blobs of 2 GiB, 240 pulls in one moment, and the rig of make bench (20 GiB of disk, a few minutes)
+	go run ./tests/gotest -tags heavy -count=1 -v -timeout 20m -run 'Memory|AllAtOnce|TheRig' ./tests/swarm ./tests/bench
 
 # BENCH has the rig's flags: go run ./tests/bench -h
 BENCH ?= -set standard,local

@@ -62,7 +62,7 @@ func run(ctx context.Context, args []string, io streams) error {
 	if err != nil {
 		return err
 	}
-	err = o.swarm(ctx, io, lab.Lab{Bin: bin, Dir: dir, Logs: logs, Talk: io.err}, scenarios)
+	err = o.swarm(ctx, io, lab.New(bin, dir, logs, io.err), scenarios)
 	if err == nil && onLoopback {
 		err = o.local(ctx, io, local.Bench{Bin: bin, Dir: dir, Logs: logs, Talk: io.err, Times: max(3, o.repeat), Large: o.large << 20})
 	}
@@ -70,7 +70,7 @@ func run(ctx context.Context, args []string, io streams) error {
 }
 
 // swarm runs the scenarios and writes their table, also when one of them fails.
-func (o options) swarm(ctx context.Context, io streams, l lab.Lab, scenarios []lab.Scenario) error {
+func (o options) swarm(ctx context.Context, io streams, l *lab.Lab, scenarios []lab.Scenario) error {
 	var rows []row
 	var failed error
 	for _, s := range scenarios {
@@ -89,7 +89,7 @@ func (o options) swarm(ctx context.Context, io streams, l lab.Lab, scenarios []l
 	if len(rows) == 0 {
 		return failed
 	}
-	return errors.Join(failed, writeSwarm(io.out, rows))
+	return errors.Join(failed, writeSwarm(io.out, rows), writeGrowth(io.out, rows))
 }
 
 func (o options) local(ctx context.Context, io streams, b local.Bench) error {

@@ -90,6 +90,11 @@ func TestTables(t *testing.T) {
 	if err := writeSwarm(&b, []row{{s, []lab.Result{slower, ran, ran}, ""}, {other, []lab.Result{direct}, ""}, {other, nil, "not installed: apt-get install x"}}); err != nil {
 		t.Fatal(err)
 	}
+	few, many := s, s
+	few.Nodes, many.Nodes = 4, 64
+	if err := writeGrowth(&b, []row{{few, []lab.Result{ran}, ""}, {many, []lab.Result{slower, ran, ran}, ""}, {many, nil, "none"}}); err != nil {
+		t.Fatal(err)
+	}
 	b.WriteByte('\n')
 	if err := writeLocal(&b, []local.Finding{
 		{What: "first byte", Ours: "3.00 ms", Theirs: "1.00 ms", Value: 2, AtMost: 10, Unit: " ms more"},

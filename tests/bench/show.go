@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -28,6 +29,23 @@ func writeSwarm(w io.Writer, rows []row) error {
 		t.Add(r.cells()...)
 	}
 	return t.Write(w)
+}
+
+// writeGrowth says how the time of the last node, over the limit, grows with the number of nodes on equal links.
+func writeGrowth(w io.Writer, rows []row) error {
+	var errs []error
+	for _, few := range rows {
+		for _, many := range rows {
+			a, b := few.scenario, many.scenario
+			if a.Nodes != 4 || b.Nodes != 64 || a.Name != b.Name || a.Bytes() != b.Bytes() || a.System != b.System || len(few.runs)*len(many.runs) == 0 {
+				continue
+			}
+			growth := lab.MedianRun(many.runs).Ratio() / lab.MedianRun(few.runs).Ratio()
+			_, err := fmt.Fprintf(w, "\n%s, %d MiB: with 64 nodes the last one takes %.3f × the time with 4, at most 1.05 is asked for.\n", a.Name, a.Bytes()>>20, growth)
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func (r row) cells() []string {

@@ -12,7 +12,6 @@ import (
 	"github.com/dragonfly-kube/dragonfly/tests/bench/network"
 	"github.com/dragonfly-kube/dragonfly/tests/bench/origin"
 	"github.com/dragonfly-kube/dragonfly/tests/bench/system"
-	"github.com/dragonfly-kube/dragonfly/tests/e2e/kind/command"
 )
 
 // Scenario says what is pulled by whom over which links.
@@ -80,10 +79,17 @@ type Lab struct {
 	Dir, Logs string
 	// Talk is told what happens.
 	Talk io.Writer
+
+	limits map[string]time.Duration // measured so far, by what they are for
+}
+
+// New makes a lab.
+func New(bin, dir, logs string, talk io.Writer) *Lab {
+	return &Lab{Bin: bin, Dir: dir, Logs: logs, Talk: talk, limits: map[string]time.Duration{}}
 }
 
 // Run runs a scenario several times, each with new content and new programs.
-func (l Lab) Run(ctx context.Context, s Scenario, times int) (_ []Result, err error) {
+func (l *Lab) Run(ctx context.Context, s Scenario, times int) (_ []Result, err error) {
 	net, err := network.New(ctx, s.hosts())
 	defer func() {
 		if e := net.Remove(context.WithoutCancel(ctx)); err == nil {
@@ -100,6 +106,9 @@ func (l Lab) Run(ctx context.Context, s Scenario, times int) (_ []Result, err er
 		return nil, err
 	}
 	defer o.Stop()
+	if err := l.quiet(ctx); err != nil {
+		return nil, err
+	}
 	limit, err := l.limit(ctx, net, o, s)
 	if err != nil {
 		return nil, err
@@ -120,27 +129,6 @@ func (l Lab) Run(ctx context.Context, s Scenario, times int) (_ []Result, err er
 		results = append(results, r)
 	}
 	return results, nil
-}
-
-// limit is the time one curl needs for content of the same size over one link.
-func (l Lab) limit(ctx context.Context, net *network.Network, o *origin.Origin, s Scenario) (time.Duration, error) {
-	blobs, remove, err := content(o, []int64{s.Bytes()})
-	defer remove()
-	if err != nil {
-		return 0, err
-	}
-	via := net.Via(probeHost)
-	c := command.New(via[0], append(via[1:], "curl", "-sSf", "--noproxy", "*", "-o", "/dev/null", "-w", "%{time_total}", o.URL()+blobs[0].Path())...)
-	c.Limit = time.Hour
-	out, err := c.Run(ctx)
-	if err != nil {
-		return 0, fmt.Errorf("measure the limit: %w", err)
-	}
-	t, err := time.ParseDuration(out + "s")
-	if err != nil {
-		return 0, fmt.Errorf("measure the limit: %w", err)
-	}
-	return t, nil
 }
 
 // content makes blobs; remove removes them, also after an error.

@@ -2,7 +2,7 @@ package lab
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"os"
 	"sync"
 	"time"
@@ -13,7 +13,7 @@ import (
 )
 
 // once runs a scenario once.
-func (l Lab) once(ctx context.Context, s Scenario, site system.Site) (r Result, err error) {
+func (l *Lab) once(ctx context.Context, s Scenario, site system.Site) (r Result, err error) {
 	blobs, remove, err := content(site.Origin, s.Sizes)
 	defer remove()
 	if err != nil {
@@ -52,9 +52,9 @@ func (l Lab) once(ctx context.Context, s Scenario, site system.Site) (r Result, 
 
 // pull has every node pull at its time and returns how long each took.
 func pull(ctx context.Context, s Scenario, sys system.System) ([]time.Duration, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	times, errs := make([]time.Duration, s.Nodes), make([]error, s.Nodes)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	times := make([]time.Duration, s.Nodes)
 	var wg sync.WaitGroup
 	for i := range s.Nodes {
 		wg.Go(func() {
@@ -62,20 +62,18 @@ func pull(ctx context.Context, s Scenario, sys system.System) ([]time.Duration, 
 			defer arrival.Stop()
 			select {
 			case <-ctx.Done():
-				errs[i] = context.Cause(ctx)
 				return
 			case <-arrival.C:
 			}
 			start := time.Now()
-			errs[i] = sys.Pull(ctx, i)
-			times[i] = time.Since(start)
-			if errs[i] != nil {
-				cancel() // the others' times count no more
+			if err := sys.Pull(ctx, i); err != nil {
+				cancel(fmt.Errorf("node %d: %w", i+1, err)) // the others' times count no more
 			}
+			times[i] = time.Since(start)
 		})
 	}
 	wg.Wait()
-	return times, errors.Join(errs...)
+	return times, context.Cause(ctx)
 }
 
 // state is what can be counted at one moment.

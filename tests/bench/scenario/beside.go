@@ -10,7 +10,7 @@ import (
 func baselines() []lab.Scenario {
 	var all []lab.Scenario
 	for _, s := range []string{system.Dragonfly, system.LibTorrent, system.Cache, system.Direct} {
-		all = append(all, lab.Scenario{Name: "beside others", System: s, Nodes: 16, Sizes: []int64{16 * mib}, Rate: 40 * network.Mbit})
+		all = append(all, lab.Scenario{Name: "beside others", System: s, Nodes: 8, Sizes: []int64{16 * mib}, Rate: 40 * network.Mbit})
 	}
 	return all
 }
