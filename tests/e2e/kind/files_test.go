@@ -81,9 +81,10 @@ var anyHost = regexp.MustCompile(`(?m)^\[host\.`)
 // merged fails when the files have not all that they had, in the same order, with Dragonfly's mirror before every other host.
 func merged(t *testing.T, before, after map[string]string) {
 	t.Helper()
-	for name, is := range after {
+	for name, was := range before {
+		is := after[name]
 		rest := is
-		for line := range strings.Lines(before[name]) {
+		for line := range strings.Lines(was) {
 			_, found, ok := strings.Cut(rest, strings.TrimSuffix(line, "\n"))
 			if !ok {
 				t.Errorf("%s has lost %q, or its place:\n%s", name, line, is)

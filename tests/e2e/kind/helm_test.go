@@ -113,6 +113,7 @@ func (e *env) helm(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	e.run(t, "pull times", e.timeShared)
 	e.run(t, "mirrors of operators are used", e.mirrors)
 	e.run(t, "a private image is for those with the secret", e.private)
 	e.run(t, "pulls outlive what breaks on the way", e.chaos)

@@ -40,6 +40,7 @@ type env struct {
 	nodes []string
 	// mirrorsForAll are the nodes whose operator has a mirror for all registries.
 	mirrorsForAll []string
+	times         []timed
 	logs          logs
 }
 
@@ -47,6 +48,7 @@ func TestKind(t *testing.T) {
 	e := setUp(t)
 	e.shape(t)
 	e.run(t, "pods on every node pull straight from the registry", e.direct)
+	e.run(t, "pull times without Dragonfly", e.timeDirect)
 	e.loadOurs(t)
 	e.run(t, "helm install", e.helm)
 	e.run(t, "kubectl apply -k", e.overlays)

@@ -48,7 +48,7 @@ func (o *Origin) Since(mark Mark) (map[string]Gets, error) {
 	return counts, lines.Err()
 }
 
-var accessLine = regexp.MustCompile(`"GET /v2/\S+/(?:blobs|manifests)/([^ ?]+)\S* HTTP/1\.[01]" 20[06] (\d+) `)
+var accessLine = regexp.MustCompile(`"GET /v2/\S+/(?:blobs|manifests)/([^ ?]+)\S* HTTP/[12]\.[01]" 20[06] (\d+) `)
 
 // parseAccess reads one line of the access log: a successful GET of a blob or manifest.
 func parseAccess(line string) (what string, size int64, ok bool) {

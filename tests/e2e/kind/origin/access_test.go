@@ -17,6 +17,7 @@ func TestAccessLogIsRead(t *testing.T) {
 		"a whole blob":                   {line + `GET /v2/app/blobs/sha256:aa HTTP/1.1" 200 1234 "" "curl/8"`, "sha256:aa", 1234, true},
 		"a part of a blob":               {line + `GET /v2/app/blobs/sha256:aa?ns=x HTTP/1.1" 206 10 "" "curl/8"`, "sha256:aa", 10, true},
 		"a tag":                          {line + `GET /v2/a/b/manifests/1 HTTP/1.1" 200 527 "" "curl/8"`, "1", 527, true},
+		"HTTP/2, over TLS":               {line + `GET /v2/a/b/manifests/1 HTTP/2.0" 200 527 "" "curl/8"`, "1", 527, true},
 		"a question without a body":      {line + `HEAD /v2/app/blobs/sha256:aa HTTP/1.1" 200 1234 "" "curl/8"`, "", 0, false},
 		"a refusal":                      {line + `GET /v2/app/blobs/sha256:aa HTTP/1.1" 404 157 "" "curl/8"`, "", 0, false},
 		"a warning that is no access":    {`time="2026-11-24T07:41:00Z" level=warning msg="GET /v2/app/blobs/sha256:aa"`, "", 0, false},
