@@ -14,7 +14,6 @@ import (
 
 	"github.com/dragonfly-kube/dragonfly/tests/bench/lab"
 	"github.com/dragonfly-kube/dragonfly/tests/bench/local"
-	"github.com/dragonfly-kube/dragonfly/tests/bench/network"
 	"github.com/dragonfly-kube/dragonfly/tests/bench/system"
 )
 
@@ -95,20 +94,4 @@ func (o options) swarm(ctx context.Context, io streams, l *lab.Lab, scenarios []
 func (o options) local(ctx context.Context, io streams, b local.Bench) error {
 	found, err := b.Run(ctx)
 	return errors.Join(err, writeLocal(io.out, found))
-}
-
-// lock waits until no other run uses the network's names.
-func lock(io streams) (unlock func(), err error) {
-	f, err := os.OpenFile(filepath.Join(os.TempDir(), network.Prefix+"lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("keep other runs away: %w", err)
-	}
-	if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil {
-		fmt.Fprintln(io.err, "another run is under way; waiting for it")
-		if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
-			f.Close()
-			return nil, fmt.Errorf("keep other runs away: %w", err)
-		}
-	}
-	return func() { _ = f.Close() }, nil
 }

@@ -1,22 +1,18 @@
 package main
 
 import (
-	"context"
 	"flag"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/dragonfly-kube/dragonfly/tests/bench/lab"
 	"github.com/dragonfly-kube/dragonfly/tests/bench/network"
 	"github.com/dragonfly-kube/dragonfly/tests/bench/scenario"
 	"github.com/dragonfly-kube/dragonfly/tests/bench/system"
-	"github.com/dragonfly-kube/dragonfly/tests/e2e/kind/command"
 )
 
 type streams struct {
@@ -139,22 +135,4 @@ func (o options) scenarios() (all []lab.Scenario, local bool, err error) {
 		}
 	}
 	return all, false, nil
-}
-
-// workDir makes a folder for content and stores, in memory unless told otherwise.
-func (o options) workDir(ctx context.Context) (dir string, remove func(), err error) {
-	dir, err = os.MkdirTemp(o.dir, network.Prefix)
-	if err != nil {
-		return "", nil, err
-	}
-	if o.dir != "" {
-		return dir, func() { _ = os.RemoveAll(dir) }, nil
-	}
-	if _, err := command.New("mount", "-t", "tmpfs", "-o", "size=85%", "dfbench", dir).Run(ctx); err != nil {
-		return "", nil, fmt.Errorf("make a file system in memory: %w", err)
-	}
-	return dir, func() {
-		_ = syscall.Unmount(dir, syscall.MNT_DETACH)
-		_ = os.Remove(dir)
-	}, nil
 }

@@ -90,6 +90,9 @@ func New(bin, dir, logs string, talk io.Writer) *Lab {
 
 // Run runs a scenario several times, each with new content and new programs.
 func (l *Lab) Run(ctx context.Context, s Scenario, times int) (_ []Result, err error) {
+	if err := l.room(s); err != nil {
+		return nil, err
+	}
 	net, err := network.New(ctx, s.hosts())
 	defer func() {
 		if e := net.Remove(context.WithoutCancel(ctx)); err == nil {

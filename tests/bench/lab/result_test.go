@@ -1,6 +1,8 @@
 package lab
 
 import (
+	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -54,5 +56,17 @@ func TestHostsHaveTheirRates(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestARunThatDoesNotFitIsRefused(t *testing.T) {
+	t.Parallel()
+	l := New("", t.TempDir(), "", io.Discard)
+	if err := l.room(Scenario{Nodes: 1, Sizes: []int64{1}}); err != nil {
+		t.Errorf("4 bytes: %v", err)
+	}
+	_, err := l.Run(t.Context(), Scenario{Name: "vast", Nodes: 1000, Sizes: []int64{1 << 50}}, 1)
+	if err == nil || !strings.Contains(err.Error(), "vast, 1000 nodes: 1076963049472 MiB are needed") {
+		t.Errorf("an exbibyte: %v, want an error with what is needed", err)
 	}
 }
