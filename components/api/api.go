@@ -102,7 +102,7 @@ type Parent struct {
 type Update struct {
 	Meta *Meta `json:"meta,omitempty"`
 	// Pieces became known since Seq of the previous update.
-	Pieces []Piece `json:"pieces,omitempty"`
+	Pieces Pieces `json:"pieces,omitempty"`
 	// Seq counts the pieces told so far; a stream opened with ?since=Seq goes on behind them.
 	Seq int `json:"seq,omitempty"`
 	// Content is the whole content when it is one piece or less.

@@ -1,10 +1,8 @@
 package supernode
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"strconv"
 	"sync"
 
 	"github.com/dragonfly-kube/dragonfly/components/api"
@@ -43,18 +41,8 @@ func appendUpdate(buf []byte, u api.Update) ([]byte, error) {
 	if len(pieces) == 0 {
 		return append(buf, rest...), nil
 	}
-	buf = append(buf, `{"pieces":[`...)
-	for i, p := range pieces {
-		if i > 0 {
-			buf = append(buf, ',')
-		}
-		buf = append(buf, `{"i":`...)
-		buf = strconv.AppendInt(buf, int64(p.Index), 10)
-		buf = append(buf, `,"d":"`...)
-		buf = base64.StdEncoding.AppendEncode(buf, p.SHA256)
-		buf = append(buf, `"}`...)
-	}
-	buf = append(buf, ']')
+	buf = append(buf, `{"pieces":`...)
+	buf = pieces.AppendJSON(buf)
 	if rest = rest[1:]; len(rest) > 1 {
 		buf = append(buf, ',')
 	}
