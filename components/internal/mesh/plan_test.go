@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -107,13 +108,21 @@ func TestNoMoreThanTwoRequestsGoToOneParent(t *testing.T) {
 
 func TestTheWindowBoundsRequestsOverAllParents(t *testing.T) {
 	t.Parallel()
-	p := newPlan(9)
-	for _, id := range []string{"a", "b", "c", "d"} {
-		p.AddParent(id, false)
-		p.Gained(id, set(0, 1, 2, 3, 4, 5, 6, 7, 8), 0)
-	}
-	if orders, _ := p.Next(start); len(orders) != 4 {
-		t.Errorf("got %q, want 4 requests", text(orders))
+	for _, tc := range []struct{ window, parents, want int }{{4, 4, 4}, {0, 4, 8}, {0, 8, 16}, {0, 16, 16}} {
+		p := newPlan(40)
+		p.cfg.Window = cmp.Or(tc.window, p.cfg.Window)
+		all := &bitset.BitSet{}
+		for i := range 40 {
+			all.Set(uint(i))
+		}
+		for i := range tc.parents {
+			id := string(rune('a' + i))
+			p.AddParent(id, false)
+			p.Gained(id, all, 0)
+		}
+		if orders, _ := p.Next(start); len(orders) != tc.want {
+			t.Errorf("window %d, %d parents: got %q, want %d requests", tc.window, tc.parents, text(orders), tc.want)
+		}
 	}
 }
 

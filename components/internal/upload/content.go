@@ -35,12 +35,13 @@ func (s *Server) serveContent(w http.ResponseWriter, r *http.Request, t store.Ta
 		s.refuse(w, http.StatusNotFound, "not_held", "this peer does not hold all of that range")
 		return
 	}
-	if err := s.gate.enter(r.Context(), s.streams.find(t.ID(), r.Header.Get(api.HeaderPeer))); err != nil {
+	turn, err := s.gate.enter(r.Context(), s.streams.find(t.ID(), r.Header.Get(api.HeaderPeer)))
+	if err != nil {
 		w.Header().Set("Retry-After", "1")
 		s.refuse(w, http.StatusServiceUnavailable, "full", "all upload slots are taken; the availability stream tells when one frees")
 		return
 	}
-	defer s.gate.leave()
+	defer turn.leave()
 	if err := s.send(w, r, t, want); err != nil {
 		s.deps.Log.Debug("sending a range ended early", "task", t.ID(), "off", want.off, "n", want.n, "err", err)
 	}
@@ -59,11 +60,12 @@ func (s *Server) servePick(w http.ResponseWriter, r *http.Request, t store.Task)
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), s.cfg.PickWait)
 	defer cancel()
-	if err := s.picks.enter(ctx, nil); err != nil {
+	turn, err := s.picks.enter(ctx, nil)
+	if err != nil {
 		s.nothing(w, api.PickAgain)
 		return
 	}
-	defer s.picks.leave()
+	defer turn.leave()
 	peer := r.Header.Get(api.HeaderPeer)
 	off, n, err := s.deps.Picker.Pick(ctx, t.ID(), peer, limit)
 	switch {
@@ -102,6 +104,7 @@ func (s *Server) send(w http.ResponseWriter, r *http.Request, t store.Task, want
 	h.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%s", want.off, want.off+want.n-1, total(t)))
 	ctl := http.NewResponseController(w)
 	w.WriteHeader(http.StatusPartialContent)
+	began, all := time.Now(), want.n
 	for want.n > 0 {
 		n := min(want.n, chunk)
 		if s.limiter != nil {
@@ -122,6 +125,7 @@ func (s *Server) send(w http.ResponseWriter, r *http.Request, t store.Task, want
 		want.off += n
 		want.n -= n
 	}
+	tunedConn(r.Context()).sent(all, time.Since(began))
 	_ = ctl.SetWriteDeadline(time.Time{})
 	s.metrics.requests.Inc()
 	return nil

@@ -4,81 +4,140 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 )
 
 // errFull says that a gate has neither a slot nor a place in its queue.
 var errFull = errors.New("upload: full")
 
+const (
+	// lateAfter is how many times the usual time a request may be served before its slot is given on.
+	lateAfter = 4
+	// firstUsual is the usual time of a request before there was any.
+	firstUsual = 25 * time.Millisecond
+	// maxLate bounds the requests beyond slots.
+	maxLate = 16
+)
+
 // gate admits requests to the uplink: slots are served at once, and up to queue more wait in order. It remembers the children it
 // turned away and calls one for each place that frees, so that an uplink never idles while somebody waits for it.
+//
+// There are few slots, since answers that share the uplink all come late. But a child that takes slowly leaves the uplink idle: a
+// request that is served for much longer than usual keeps its answer and gives its slot on.
 type gate struct {
 	slots, queue int
 
 	mu      sync.Mutex // guards the fields below
 	serving int
-	line    []*ticket // admitted and waiting for a slot, in order of arrival
-	waiters waitlist  // turned away
+	late    int           // served beyond slots
+	line    []*turn       // admitted and waiting for a slot, in order of arrival
+	waiters waitlist      // turned away
+	usual   time.Duration // smoothed time of a request in its slot
 }
 
-// ticket is one place in the line; ready is closed when the slot is its own.
-type ticket struct{ ready chan struct{} }
+// turn is one admitted request. ready is closed when it has a slot.
+type turn struct {
+	gate  *gate
+	ready chan struct{}
+	since time.Time   // it has the slot; guarded by gate.mu
+	timer *time.Timer // likewise
+	late  bool        // likewise: its slot was given on
+}
 
-func newGate(slots, queue int) *gate { return &gate{slots: slots, queue: queue} }
+func newGate(slots, queue int) *gate { return &gate{slots: slots, queue: queue, usual: firstUsual} }
 
 // enter waits for a slot. It returns errFull at once when there is no place, after putting l on the waiting list (unless nil), or
-// ctx's error. After a nil error the caller must call leave.
-func (g *gate) enter(ctx context.Context, l *listener) error {
+// ctx's error. After a nil error the caller must call leave on the turn.
+func (g *gate) enter(ctx context.Context, l *listener) (*turn, error) {
+	t := &turn{gate: g, ready: make(chan struct{})}
 	g.mu.Lock()
 	if g.serving < g.slots {
 		g.serving++
+		g.serve(t)
 		g.mu.Unlock()
-		return nil
+		return t, nil
 	}
 	if len(g.line) >= g.queue {
 		if l != nil {
 			g.waiters.add(l)
 		}
 		g.mu.Unlock()
-		return errFull
+		return nil, errFull
 	}
-	t := &ticket{ready: make(chan struct{})}
 	g.line = append(g.line, t)
 	g.mu.Unlock()
 
 	select {
 	case <-t.ready:
-		return nil
+		return t, nil
 	case <-ctx.Done():
 		g.abandon(t)
-		return ctx.Err()
+		return nil, ctx.Err()
 	}
 }
 
-// abandon takes t out of the line, or gives its slot on when it got one in the meantime.
-func (g *gate) abandon(t *ticket) {
+// serve gives t a slot. Callers hold mu.
+func (g *gate) serve(t *turn) {
+	close(t.ready)
+	t.since = time.Now()
+	t.timer = time.AfterFunc(lateAfter*g.usual, t.giveOn)
+}
+
+// giveOn gives the slot of a request that takes too long to the next.
+func (t *turn) giveOn() {
+	g := t.gate
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if t.since.IsZero() || g.late >= maxLate {
+		return
+	}
+	t.late = true
+	g.late++
+	g.note(time.Since(t.since))
+	g.free()
+}
+
+// note smooths the time of a request in its slot. Callers hold mu.
+func (g *gate) note(took time.Duration) {
+	const part = 16 // of the newest
+	g.usual += (took - g.usual) / part
+	g.usual = max(g.usual, time.Millisecond)
+}
+
+// leave ends the turn.
+func (t *turn) leave() {
+	g := t.gate
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	t.timer.Stop()
+	if t.late {
+		g.late--
+	} else {
+		g.note(time.Since(t.since))
+		g.free()
+	}
+	t.since = time.Time{}
+}
+
+// abandon takes t out of the line, or gives its slot on when it got one in the meantime.
+func (g *gate) abandon(t *turn) {
+	g.mu.Lock()
 	for i, other := range g.line {
 		if other == t {
 			g.line = append(g.line[:i], g.line[i+1:]...)
 			g.call()
+			g.mu.Unlock()
 			return
 		}
 	}
-	g.free()
-}
-
-// leave gives the slot back.
-func (g *gate) leave() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.free()
+	g.mu.Unlock()
+	t.leave()
 }
 
 // free passes a slot to the first in line. Callers hold mu.
 func (g *gate) free() {
 	if len(g.line) > 0 {
-		close(g.line[0].ready)
+		g.serve(g.line[0])
 		g.line = g.line[1:]
 	} else {
 		g.serving--
@@ -89,7 +148,7 @@ func (g *gate) free() {
 // call wakes waiting children for the places that are free: one each, and one more in case the first has no use for its place any
 // longer. When the uplink idles all are called. Callers hold mu.
 func (g *gate) call() {
-	n := g.slots + g.queue - g.load() + 1
+	n := g.slots + g.queue - g.serving - len(g.line) + 1
 	if g.serving == 0 {
 		n = g.waiters.len()
 	}
@@ -102,14 +161,11 @@ func (g *gate) call() {
 	}
 }
 
-// load is the number of admitted requests. Callers hold mu.
-func (g *gate) load() int { return g.serving + len(g.line) }
-
 // Load is the number of admitted requests, served or waiting.
 func (g *gate) Load() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.load()
+	return g.serving + g.late + len(g.line)
 }
 
 // forget takes a child off the waiting list, for when its availability stream ends.

@@ -5,7 +5,17 @@ import (
 	"errors"
 	"testing"
 	"testing/synctest"
+	"time"
 )
+
+func mustEnter(t *testing.T, g *gate) *turn {
+	t.Helper()
+	turn, err := g.enter(t.Context(), nil)
+	if err != nil {
+		t.Error(err)
+	}
+	return turn
+}
 
 func called(l *listener) bool {
 	select {
@@ -20,24 +30,18 @@ func TestGateAdmitsSlotsThenQueueThenNobody(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(1, 1)
-		if err := g.enter(t.Context(), nil); err != nil {
-			t.Fatalf("first: %v", err)
-		}
-		second := make(chan error, 1)
-		go func() { second <- g.enter(t.Context(), nil) }()
+		first := mustEnter(t, g)
+		second := make(chan *turn, 1)
+		go func() { second <- mustEnter(t, g) }()
 		synctest.Wait()
-		if err := g.enter(t.Context(), nil); !errors.Is(err, errFull) {
+		if _, err := g.enter(t.Context(), nil); !errors.Is(err, errFull) {
 			t.Errorf("third: got %v, want errFull", err)
 		}
 		if g.Load() != 2 {
 			t.Errorf("load is %d, want 2", g.Load())
 		}
-		g.leave()
-		synctest.Wait()
-		if err := <-second; err != nil {
-			t.Errorf("second: %v", err)
-		}
-		g.leave()
+		first.leave()
+		(<-second).leave()
 		if g.Load() != 0 {
 			t.Errorf("load is %d after all left, want 0", g.Load())
 		}
@@ -47,27 +51,24 @@ func TestGateAdmitsSlotsThenQueueThenNobody(t *testing.T) {
 func TestAFreedPlaceCallsTheLongestWaitingChild(t *testing.T) {
 	t.Parallel()
 	g := newGate(2, 0)
-	for range 2 {
-		if err := g.enter(t.Context(), nil); err != nil {
-			t.Fatal(err)
-		}
-	}
+	g.usual = time.Hour
+	first, second := mustEnter(t, g), mustEnter(t, g)
 	var waiting []*listener
 	for range 4 {
 		l := newListener("task")
 		waiting = append(waiting, l)
-		if err := g.enter(t.Context(), l); !errors.Is(err, errFull) {
+		if _, err := g.enter(t.Context(), l); !errors.Is(err, errFull) {
 			t.Fatalf("got %v, want errFull", err)
 		}
 	}
-	g.leave()
+	first.leave()
 	// One for the place, one more in case the first has no use for it.
 	for i, want := range []bool{true, true, false, false} {
 		if got := called(waiting[i]); got != want {
 			t.Errorf("child %d called: %v, want %v", i, got, want)
 		}
 	}
-	g.leave()
+	second.leave()
 	for i, want := range []bool{false, false, true, true} {
 		if got := called(waiting[i]); got != want {
 			t.Errorf("child %d called by an idle uplink: %v, want %v", i, got, want)
@@ -96,15 +97,16 @@ func TestAWaiterThatGoesGivesItsPlaceOn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(1, 1)
-		if err := g.enter(t.Context(), nil); err != nil {
-			t.Fatal(err)
-		}
+		served := mustEnter(t, g)
 		ctx, cancel := context.WithCancel(t.Context())
 		gone := make(chan error, 1)
-		go func() { gone <- g.enter(ctx, nil) }()
+		go func() {
+			_, err := g.enter(ctx, nil)
+			gone <- err
+		}()
 		synctest.Wait()
 		l := newListener("task")
-		if err := g.enter(t.Context(), l); !errors.Is(err, errFull) {
+		if _, err := g.enter(t.Context(), l); !errors.Is(err, errFull) {
 			t.Fatalf("got %v, want errFull", err)
 		}
 		cancel()
@@ -114,7 +116,7 @@ func TestAWaiterThatGoesGivesItsPlaceOn(t *testing.T) {
 		if !called(l) {
 			t.Error("nobody was called for the place of the one that went")
 		}
-		g.leave()
+		served.leave()
 		if g.Load() != 0 {
 			t.Errorf("load is %d, want 0", g.Load())
 		}
@@ -124,18 +126,89 @@ func TestAWaiterThatGoesGivesItsPlaceOn(t *testing.T) {
 func TestAForgottenChildIsNotCalled(t *testing.T) {
 	t.Parallel()
 	g := newGate(1, 0)
-	if err := g.enter(t.Context(), nil); err != nil {
-		t.Fatal(err)
-	}
+	g.usual = time.Hour
+	served := mustEnter(t, g)
 	gone, stays := newListener("task"), newListener("task")
 	for _, l := range []*listener{gone, stays} {
-		if err := g.enter(t.Context(), l); !errors.Is(err, errFull) {
+		if _, err := g.enter(t.Context(), l); !errors.Is(err, errFull) {
 			t.Fatal(err)
 		}
 	}
 	g.forget(gone)
-	g.leave()
+	served.leave()
 	if called(gone) || !called(stays) {
 		t.Error("the place went to a child whose stream had ended")
 	}
+}
+
+func TestASlowChildGivesItsSlotOn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(1, 1)
+		slow := mustEnter(t, g)
+		began := time.Now()
+		next := mustEnter(t, g) // waits until the slow one is late
+		if waited := time.Since(began); waited != lateAfter*firstUsual {
+			t.Errorf("the next waited %v, want %v", waited, lateAfter*firstUsual)
+		}
+		l := newListener("task")
+		waits := make(chan *turn, 1)
+		go func() { waits <- mustEnter(t, g) }()
+		synctest.Wait()
+		if _, err := g.enter(t.Context(), l); !errors.Is(err, errFull) {
+			t.Errorf("got %v, want errFull: one slot was given on, not two", err)
+		}
+		if g.Load() != 3 {
+			t.Errorf("load is %d, want 3: the slow one counts", g.Load())
+		}
+		slow.leave()
+		if called(l) {
+			t.Error("the slow one had no place to leave, but somebody was called")
+		}
+		next.leave()
+		(<-waits).leave()
+		if g.Load() != 0 {
+			t.Errorf("load is %d after all left, want 0", g.Load())
+		}
+	})
+}
+
+func TestSlotsGivenOnAreBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(1, 0)
+		var all []*turn
+		for {
+			turn, err := g.enter(t.Context(), nil)
+			if err != nil {
+				break
+			}
+			all = append(all, turn)
+			time.Sleep(time.Hour) // each is late, in the bubble's time
+		}
+		if len(all) != 1+maxLate {
+			t.Errorf("%d requests are served at once, want %d", len(all), 1+maxLate)
+		}
+		for _, turn := range all {
+			turn.leave()
+		}
+		if g.Load() != 0 || g.serving != 0 || g.late != 0 {
+			t.Errorf("after all left: load %d, %d served, %d late", g.Load(), g.serving, g.late)
+		}
+	})
+}
+
+func TestWhatIsUsualFollowsTheUplink(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(1, 0)
+		for range 100 {
+			turn := mustEnter(t, g)
+			time.Sleep(200 * time.Millisecond) // the bubble's time
+			turn.leave()
+		}
+		if g.usual < 150*time.Millisecond || g.usual > 200*time.Millisecond {
+			t.Errorf("100 requests of 200 ms made %v usual", g.usual)
+		}
+	})
 }

@@ -37,6 +37,13 @@ func (s *streams) add(peer string, l *listener) {
 	s.open[[2]string{l.task, peer}] = l
 }
 
+// count is the number of streams.
+func (s *streams) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.open)
+}
+
 // remove ends l, unless a newer stream took its place.
 func (s *streams) remove(peer string, l *listener) {
 	s.mu.Lock()
@@ -78,7 +85,7 @@ func (s *Server) serveNews(w http.ResponseWriter, r *http.Request, t store.Task)
 		if len(gained) > 0 {
 			since += len(gained)
 			n.line("have %s %d %d\n", ranges(gained), since, s.gate.Load())
-			if !pause(r, s.cfg.NewsInterval) {
+			if !pause(r, s.newsInterval()) {
 				return
 			}
 			continue
@@ -93,6 +100,14 @@ func (s *Server) serveNews(w http.ResponseWriter, r *http.Request, t store.Task)
 			n.line("ping %d\n", s.gate.Load())
 		}
 	}
+}
+
+// maxNewsInterval is how old news may get, about: with more, children have nothing to ask for.
+const maxNewsInterval = 25 * time.Millisecond
+
+// newsInterval is the time between two messages of a stream.
+func (s *Server) newsInterval() time.Duration {
+	return min(time.Duration(s.streams.count())*s.cfg.NewsCost, maxNewsInterval)
 }
 
 // pause waits d and reports whether the request is still alive.

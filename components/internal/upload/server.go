@@ -18,9 +18,10 @@ import (
 
 // Config of a piece server. The zero value of a field means its default.
 type Config struct {
-	// Slots is how many requests are served at once. A few, so that one slow child does not hold the uplink. Default 4.
+	// Slots is how many requests are served at once: few, since answers that share the uplink all come late. Default 2. A request that
+	// takes much longer than usual gives its slot on, so that slow children do not hold the uplink.
 	Slots int
-	// Queue is how many more may wait. Short, so that no piece is bound to a slow answer. Default 2.
+	// Queue is how many more may wait. Short, so that no piece is bound to a slow answer. Default 4.
 	Queue int
 	// PickQueue is how many pick requests may wait at a seed. They name no piece, so the queue may be long. Default 16384.
 	PickQueue int
@@ -28,9 +29,9 @@ type Config struct {
 	Rate int64
 	// WriteStall is how long a child may take no byte before its connection is dropped. Default 10 s.
 	WriteStall time.Duration
-	// NewsInterval is the least time between two messages of an availability stream, so that a fast transfer does not cost a
-	// message a piece and child. Default 3 ms.
-	NewsInterval time.Duration
+	// NewsCost is the time set aside for a message of an availability stream, so that a fast transfer does not cost a message a piece
+	// and child: with n streams each has one at most every n times that, and every maxNewsInterval at least. Default 1.5 ms.
+	NewsCost time.Duration
 	// PickWait is the longest time a pick request is held while the seed has nothing fresh. Default 2 s.
 	PickWait time.Duration
 }
@@ -46,11 +47,11 @@ func (c *Config) setDefaults() {
 			*v = d
 		}
 	}
-	def(&c.Slots, 4)
-	def(&c.Queue, 2)
+	def(&c.Slots, 2)
+	def(&c.Queue, 4)
 	def(&c.PickQueue, 16384)
 	dur(&c.WriteStall, 10*time.Second)
-	dur(&c.NewsInterval, 3*time.Millisecond)
+	dur(&c.NewsCost, 1500*time.Microsecond)
 	dur(&c.PickWait, 2*time.Second)
 }
 

@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
@@ -182,8 +183,14 @@ func TestNewsTellWhatIsHeldAndWhatComes(t *testing.T) {
 	expect("have 3 5 0")
 
 	// Fill the uplink, so that a request of this child is turned away, and let a place go.
+	r.gate.usual = time.Hour
+	places := make(chan *turn, r.cfg.Slots)
 	for range r.cfg.Slots + r.cfg.Queue {
-		go func() { _ = r.gate.enter(ctx, nil) }()
+		go func() {
+			if turn, err := r.gate.enter(ctx, nil); err == nil {
+				places <- turn
+			}
+		}()
 	}
 	for r.gate.Load() < r.cfg.Slots+r.cfg.Queue {
 		runtime.Gosched()
@@ -199,7 +206,7 @@ func TestNewsTellWhatIsHeldAndWhatComes(t *testing.T) {
 	if answer.StatusCode != http.StatusServiceUnavailable {
 		t.Fatalf("a full uplink answered %d, want 503", answer.StatusCode)
 	}
-	r.gate.leave()
+	(<-places).leave()
 	expect("room 5")
 }
 
