@@ -189,6 +189,29 @@ func TestASlowSupernodeThatShowsSignsOfLifeIsAwaited(t *testing.T) {
 	}
 }
 
+func TestAnAnswerThatComesSlowlyIsAwaited(t *testing.T) {
+	t.Parallel()
+	slow := newSupernode(t, func(w http.ResponseWriter, r *http.Request) {
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		answer := []byte(`{"ticket":"twenty letters long","seq":9}`)
+		for i := range answer {
+			select {
+			case <-tick.C:
+				_, _ = w.Write(answer[i : i+1])
+				_ = http.NewResponseController(w).Flush()
+			case <-r.Context().Done():
+				return
+			}
+		}
+	})
+	c := newClient(t, Config{Addrs: []string{slow.addr()}, RegisterTimeout: 300 * time.Millisecond})
+	_, u, err := c.Register(t.Context(), testTask, api.RegisterRequest{})
+	if err != nil || u.Seq != 9 {
+		t.Errorf("got %+v, %v; want the answer that took longer than the time-out", u, err)
+	}
+}
+
 func TestARefusalIsNotDeath(t *testing.T) {
 	t.Parallel()
 	s := newSupernode(t, func(w http.ResponseWriter, _ *http.Request) {

@@ -157,11 +157,27 @@ func (n *node) do(ctx context.Context, method, path string, body io.Reader) (*ht
 		return nil, fmt.Errorf("ask supernode %s: %w", n.addr, err)
 	}
 	n.signs.Add(1)
+	resp.Body = lively{resp.Body, n}
 	if resp.StatusCode < 300 {
 		return resp, nil
 	}
 	defer resp.Body.Close()
 	return nil, n.refusal(resp)
+}
+
+// lively is an answer's body, each part of which is a sign of life: a long answer of a supernode that answers thousands comes slowly.
+type lively struct {
+	io.ReadCloser
+	node *node
+}
+
+// Read implements io.Reader.
+func (l lively) Read(p []byte) (int, error) {
+	k, err := l.ReadCloser.Read(p)
+	if k > 0 {
+		l.node.signs.Add(1)
+	}
+	return k, err
 }
 
 // refusal reads an error answer; one of a foreign shape keeps its status.

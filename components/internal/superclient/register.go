@@ -101,7 +101,6 @@ func (s *Session) read(ctx context.Context, since int, f func(*api.Update)) erro
 	lines := bufio.NewScanner(resp.Body)
 	lines.Buffer(make([]byte, 0, 4<<10), maxUpdate)
 	for lines.Scan() {
-		s.node.signs.Add(1)
 		u := &api.Update{}
 		if err := json.Unmarshal(lines.Bytes(), u); err != nil {
 			return fmt.Errorf("decode update: %w", err)

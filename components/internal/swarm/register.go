@@ -160,7 +160,7 @@ func (t *task) grace() {
 func (t *task) firstAnswer(ctx context.Context, p *peer) (api.Update, error) {
 	timer := time.NewTimer(t.s.cfg.FirstAnswer)
 	defer timer.Stop()
-	c := cursor{}
+	c := cursor{most: firstPieces}
 	for wait := true; ; {
 		t.mu.Lock()
 		ready := t.failed != nil || p.failed != nil || p.source || t.gone ||

@@ -1,6 +1,7 @@
 package swarm
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"time"
@@ -13,6 +14,9 @@ const (
 	pingAfter = api.PingInterval * 4 / 5
 	// maxPieces is the most digests in one update, so that no update is large.
 	maxPieces = 4096
+	// firstPieces is the most digests in the answer of a registration: a peer that waits for its answer serves nobody, and thousands may wait
+	// at once. The stream tells the rest.
+	firstPieces = 64
 	// updateCost is the time set aside for one update, about three times what one takes. With many streams each hears less often, so
 	// that all together cost a part of one core however many there are; a fast transfer then tells several pieces at once.
 	updateCost = 100 * time.Microsecond
@@ -23,6 +27,7 @@ const (
 // cursor is how far one listener has heard.
 type cursor struct {
 	seq           int  // pieces
+	most          int  // of them in one update; 0 means maxPieces
 	meta          bool // was told
 	metaVersion   int
 	parents       int // version + 1
@@ -217,7 +222,7 @@ func (t *task) contentNews(p *peer, c *cursor, u *api.Update) {
 		meta := t.meta
 		u.Meta = &meta
 	}
-	if end := min(len(t.log), c.seq+maxPieces); end > c.seq {
+	if end := min(len(t.log), c.seq+cmp.Or(c.most, maxPieces)); end > c.seq {
 		u.Pieces = t.log[c.seq:end:end]
 		c.seq = end
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/prometheus/client_golang/prometheus"
@@ -83,6 +84,27 @@ func TestAPullEndsWellWhateverTheSupernodeDoes(t *testing.T) {
 				t.Errorf("wait: %v", err)
 			}
 		})
+	}
+}
+
+func TestARegistrationThatTakesLongIsNoStall(t *testing.T) {
+	t.Parallel()
+	body := content(8, 3<<20)
+	s, o := newSupernode(t, body), newOrigin(t, body)
+	s.slow, s.budget = 900*time.Millisecond, 0
+	give := time.AfterFunc(s.slow+250*time.Millisecond, func() { s.set(func() { s.budget = -1 }) })
+	defer give.Stop()
+	p := newPeer(t, "peer", s, o, func(c *Config, _ *Deps) { c.Stall = 500 * time.Millisecond })
+	h, err := p.Open(t.Context(), spec(s, o))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	if err := h.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := o.count(); n != 0 {
+		t.Errorf("the origin was asked %d times, want never: the supernode answered, and its seed has everything", n)
 	}
 }
 

@@ -53,6 +53,7 @@ type fakeSupernode struct {
 	changed  chan struct{} // closed and replaced when peers or gone change
 	gone     bool          // answers nothing any more
 	frozen   bool          // takes calls and never answers
+	slow     time.Duration // what a registration takes
 	budget   int           // pieces the seed still gives by picks, -1 for all
 	reports  []api.Report
 	register int
@@ -142,8 +143,13 @@ var errGone = errors.New("no supernode")
 func (s *fakeSupernode) Register(ctx context.Context, task string, req api.RegisterRequest) (Session, *api.Update, error) {
 	s.mu.Lock()
 	s.register++
-	gone, frozen := s.gone, s.frozen
+	gone, frozen, slow := s.gone, s.frozen, s.slow
 	s.mu.Unlock()
+	select {
+	case <-time.After(slow):
+	case <-ctx.Done():
+		return nil, nil, ctx.Err()
+	}
 	if frozen {
 		ctx, cancel := context.WithTimeout(ctx, 900*time.Millisecond)
 		defer cancel()

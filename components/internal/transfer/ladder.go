@@ -8,13 +8,14 @@ func (d *download) climb(now time.Time) {
 	d.reckon()
 	d.reconcile()
 	d.report.flush(d, now)
+	if d.plan == nil && d.asking {
+		return // the registration has a bound of its own, and knows whether the supernode lives
+	}
 	d.idle += tick
 	if d.fetching || d.over() {
 		return
 	}
 	switch {
-	case d.plan == nil && d.asking:
-		// The registration has a bound of its own, and knows whether the supernode lives.
 	case d.plan != nil && d.plan.Done():
 	case d.session == nil && !d.asking && !d.hopeful():
 		// Nobody is left to tell of pieces, and nobody near holds one that we lack.
