@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -99,7 +98,7 @@ func (c *control) Register(ctx context.Context, task string, req api.RegisterReq
 	err = x.call(ctx, size(req), func() (int, error) {
 		var err error
 		u, err = c.s.swarm.Register(ctx, task, &req, c.s.seed.addr)
-		return updateSize(&u), err
+		return size(u), err
 	})
 	if err != nil {
 		x.close()
@@ -150,7 +149,7 @@ func (s *session) Events(ctx context.Context, since int, f func(*api.Update)) er
 			if err != nil {
 				return
 			}
-			n := updateSize(&u) + lineSize
+			n := size(u) + lineSize
 			s.c.s.updates.add(n)
 			if x.back.write(segment{n: n, msg: &u}) != nil {
 				return
@@ -198,16 +197,4 @@ func size(v any) int {
 		return 0 // all of ours can be encoded
 	}
 	return len(b)
-}
-
-// updateSize is that of an update as JSON, without the work for its digests.
-func updateSize(u *api.Update) int {
-	rest := *u
-	rest.Pieces = nil
-	n := size(rest) + len("\n")
-	var digits [20]byte
-	for _, p := range u.Pieces {
-		n += len(`{"i":,"d":""},`) + len(strconv.AppendInt(digits[:0], int64(p.Index), 10)) + 44
-	}
-	return n
 }

@@ -21,6 +21,7 @@ type network struct {
 	epoch   time.Time
 	latency time.Duration // one way
 	buffer  int           // bytes that a sender may be ahead of its uplink, on one connection
+	window  int           // bytes that may be on their way, on one connection
 	fifo    bool          // small messages do not pass by
 
 	mu    sync.Mutex // guards the fields below, all links, and the sending ends of pipes
@@ -30,8 +31,10 @@ type network struct {
 	kick  chan struct{} // it is to look earlier
 }
 
-func newNetwork(latency time.Duration, buffer int) *network {
-	return &network{epoch: time.Now(), latency: latency, buffer: buffer, kick: make(chan struct{}, 1)}
+func newNetwork(cfg Config) *network {
+	return &network{
+		epoch: time.Now(), latency: cfg.Latency, buffer: cfg.Buffer, window: cfg.Window, fifo: cfg.FIFO, kick: make(chan struct{}, 1),
+	}
 }
 
 // link is one direction of a node's connection to the network. Guarded by network.mu.
@@ -48,13 +51,15 @@ func newLink(bytesPerSecond float64) *link { return &link{perByte: 1e9 / bytesPe
 
 func (l *link) time(n int) time.Duration { return time.Duration(float64(n) * l.perByte) }
 
-// event is either the end of a quantum on an uplink, or, where up is nil, the arrival of segments.
+// event is the end of a quantum on an uplink where up is set, the arrival of segments where there are any, else of the word that size bytes
+// have arrived.
 type event struct {
 	at   time.Duration
 	seq  uint64
 	up   *link
 	to   *pipe
 	segs []segment
+	size int
 }
 
 type eventQueue []event
@@ -101,11 +106,15 @@ func (n *network) run(ctx context.Context) {
 		arrived = arrived[:0]
 		for len(n.queue) > 0 && n.queue[0].at <= now {
 			e := heap.Pop(&n.queue).(event)
-			if e.up != nil {
+			switch {
+			case e.up != nil:
 				n.sent(e)
-				continue
+			case e.segs != nil:
+				n.push(event{at: e.at + n.latency, to: e.to, size: e.size})
+				arrived = append(arrived, e)
+			default:
+				e.to.acknowledge(e.size)
 			}
-			arrived = append(arrived, e)
 		}
 		n.wake = now + time.Hour
 		if len(n.queue) > 0 {
@@ -127,11 +136,7 @@ func (n *network) run(ctx context.Context) {
 
 // sent ends a quantum: its bytes go on to the receiver, and the next flow has its turn. Callers hold mu.
 func (n *network) sent(e event) {
-	size := 0
-	for _, s := range e.segs {
-		size += s.n
-	}
-	down := e.to.down
+	size, down := e.size, e.to.down
 	through := max(e.up.free, down.free+down.time(size))
 	if !n.fifo && size <= small {
 		through = max(e.up.free, e.to.last)
@@ -142,7 +147,7 @@ func (n *network) sent(e event) {
 	e.to.last = through
 	down.worked += down.time(size)
 	down.bytes += int64(size)
-	n.push(event{at: through + n.latency, to: e.to, segs: e.segs})
+	n.push(event{at: through + n.latency, to: e.to, segs: e.segs, size: size})
 	e.up.busy = false
 	n.start(e.up, e.up.free)
 }
@@ -152,12 +157,13 @@ func (n *network) start(up *link, at time.Duration) {
 	for !up.busy && len(up.turns) > 0 {
 		p := up.turns[0]
 		up.turns = up.turns[1:]
-		segs, size := p.take(quantum)
+		segs, size := p.take(min(quantum, n.window-p.flight))
 		if size == 0 {
 			p.queued = false
 			continue
 		}
-		if len(p.unsent) > 0 {
+		p.flight += size
+		if p.sends() {
 			up.turns = append(up.turns, p)
 		} else {
 			p.queued = false
@@ -167,6 +173,6 @@ func (n *network) start(up *link, at time.Duration) {
 		up.free = max(at, up.free) + took
 		up.worked += took
 		up.bytes += int64(size)
-		n.push(event{at: up.free, up: up, to: p, segs: segs})
+		n.push(event{at: up.free, up: up, to: p, segs: segs, size: size})
 	}
 }

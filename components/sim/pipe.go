@@ -25,6 +25,7 @@ type pipe struct {
 	// The sending end, guarded by network.mu.
 	unsent []segment
 	ahead  int  // bytes in unsent
+	flight int  // bytes on their way
 	queued bool // among the uplink's turns
 	broken bool
 	last   time.Duration // when what was sent so far is through the downlink
@@ -69,16 +70,31 @@ func (p *pipe) accept(s segment) (rest segment, err error) {
 	}
 	p.unsent = append(p.unsent, s)
 	p.ahead += s.n
-	if !p.queued {
-		p.queued = true
-		if !n.fifo && s.n <= small {
-			p.up.turns = slices.Insert(p.up.turns, 0, p)
-		} else {
-			p.up.turns = append(p.up.turns, p)
-		}
-	}
-	n.start(p.up, n.now())
+	p.queue()
 	return rest, nil
+}
+
+// sends reports whether there is something that may be sent now. Callers hold network.mu.
+func (p *pipe) sends() bool { return p.ahead > 0 && p.flight < p.net.window }
+
+// queue gives p a turn at the uplink. Callers hold network.mu.
+func (p *pipe) queue() {
+	if p.queued || !p.sends() {
+		return
+	}
+	p.queued = true
+	if !p.net.fifo && p.ahead <= small {
+		p.up.turns = slices.Insert(p.up.turns, 0, p)
+	} else {
+		p.up.turns = append(p.up.turns, p)
+	}
+	p.net.start(p.up, p.net.now())
+}
+
+// acknowledge notes that size bytes have arrived. Callers hold network.mu.
+func (p *pipe) acknowledge(size int) {
+	p.flight -= size
+	p.queue()
 }
 
 // take removes up to limit bytes from the sending end. Callers hold network.mu.

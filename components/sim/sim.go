@@ -45,6 +45,8 @@ type Config struct {
 	// Buffer is how far a sender may be ahead of its uplink on one connection, in bytes. Default upload.Unsent: what the
 	// piece server sets.
 	Buffer int
+	// Window is how much may be on its way on one connection, in bytes, as TCP's. Default 64 KiB.
+	Window int
 	// FIFO links have one queue for everything, so that requests and news wait behind content. Else what is small passes by, as with
 	// fq_codel, the usual queue of Linux.
 	FIFO bool
@@ -77,6 +79,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.Buffer == 0 {
 		c.Buffer = upload.Unsent
+	}
+	if c.Window == 0 {
+		c.Window = 64 << 10
 	}
 	c.Zones = max(1, c.Zones)
 	c.Seed = max(1, c.Seed)
@@ -142,8 +147,7 @@ func (s *swarmNet) newNode(ctx context.Context, i int, rate float64) *node {
 }
 
 func build(ctx context.Context, cfg Config) *swarmNet {
-	s := &swarmNet{cfg: cfg, net: newNetwork(cfg.Latency, cfg.Buffer), byAddr: map[string]*node{}, byName: map[string]*node{}}
-	s.net.fifo = cfg.FIFO
+	s := &swarmNet{cfg: cfg, net: newNetwork(cfg), byAddr: map[string]*node{}, byName: map[string]*node{}}
 	meta := api.Meta{Length: cfg.Size, PieceSize: piece.Size(cfg.Size), Public: true}
 	s.seed = s.newNode(ctx, 0, cfg.SeedRate)
 	s.swarm = swarm.New(swarm.Config{}, swarm.Deps{
