@@ -17,8 +17,8 @@ import (
 
 // Config of a Plan. The zero value of a field means its default.
 type Config struct {
-	// Window is how many range requests a child has outstanding, over all parents. Default 16: two at half of the parents.
-	// Requests and news of loads come late by what is queued on the links; with fewer outstanding, parents run dry meanwhile.
+	// Window is how many range requests a child has outstanding, over all parents. Default 8. Requests and
+	// news come late by what is queued on the links; with fewer outstanding, parents run dry meanwhile.
 	Window int
 	// PerParent is how many of them, picks included, one parent has. Default 2: one served, one so that its uplink need not wait
 	// for us.
@@ -50,7 +50,7 @@ func (c *Config) setDefaults() {
 		}
 	}
 	if c.Window == 0 {
-		c.Window = 16
+		c.Window = 8
 	}
 	if c.PerParent == 0 {
 		c.PerParent = 2

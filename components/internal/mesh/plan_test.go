@@ -108,7 +108,7 @@ func TestNoMoreThanTwoRequestsGoToOneParent(t *testing.T) {
 
 func TestTheWindowBoundsRequestsOverAllParents(t *testing.T) {
 	t.Parallel()
-	for _, tc := range []struct{ window, parents, want int }{{4, 4, 4}, {0, 4, 8}, {0, 8, 16}, {0, 16, 16}} {
+	for _, tc := range []struct{ window, parents, want int }{{4, 4, 4}, {0, 3, 6}, {0, 8, 8}, {0, 16, 8}} {
 		p := newPlan(40)
 		p.cfg.Window = cmp.Or(tc.window, p.cfg.Window)
 		all := &bitset.BitSet{}
