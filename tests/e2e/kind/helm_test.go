@@ -118,6 +118,7 @@ func (e *env) helm(t *testing.T) {
 	e.run(t, "a private image is for those with the secret", e.private)
 	e.run(t, "pulls outlive what breaks on the way", e.chaos)
 	e.run(t, "releases change while pods start", e.upgrade)
+	e.run(t, "nodes come and go", e.comingAndGoing)
 	e.run(t, "what operators configured is there at the end", func(t *testing.T) { merged(t, hosts, e.hostsFiles(t)) })
 	e.run(t, "helm uninstall leaves the nodes as they were", func(t *testing.T) {
 		if err := r.Uninstall(); err != nil {

@@ -52,6 +52,7 @@ func TestKind(t *testing.T) {
 	e.loadOurs(t)
 	e.run(t, "helm install", e.helm)
 	e.run(t, "kubectl apply -k", e.overlays)
+	e.run(t, "chart-testing", e.chartTesting)
 }
 
 // setUp brings the stack up. A cluster that was up before stays; one that was not goes at the end.

@@ -37,7 +37,7 @@ configMapGenerator:
 
 func (e *env) controlPlane() string { return e.Cluster.Name + "-control-plane" }
 
-// overlays proves those whose supernodes are in the cluster.
+// overlays proves the overlays.
 func (e *env) overlays(t *testing.T) {
 	secret := rand.Text() + rand.Text()
 	e.makeSecret(t, secret)
@@ -55,6 +55,7 @@ func (e *env) overlays(t *testing.T) {
 		e.apply(t, "static-pod", "")
 		e.shared(t, "overlay-static-pod")
 	})
+	t.Run("docker", func(t *testing.T) { e.dockerOverlay(t, secret) })
 	t.Run("the nodes are as they were", func(t *testing.T) { same(t, before, e.nodeFiles(t)) })
 }
 

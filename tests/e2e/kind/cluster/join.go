@@ -28,6 +28,7 @@ func (c *Cluster) Join(ctx context.Context, name, like string, prepare func() er
 			_, err := c.Exec(ctx, name, "kubeadm", "join", "--config", joinFile)
 			return err
 		},
+		func() error { return c.known(ctx, name) }, // kubeadm does not wait for that
 		func() error { return c.connect(ctx) },
 		func() error { return c.NodeReady(ctx, name) },
 	}
@@ -114,6 +115,16 @@ func joinLike(conf, like, name, ip, token string) string {
 	conf = tokenLine.ReplaceAllString(conf, "${1}"+token)
 	provider := regexp.MustCompile(`(?m)^(\s*provider-id: .*/)` + regexp.QuoteMeta(like) + `$`)
 	return provider.ReplaceAllString(conf, "${1}"+name) + "\n"
+}
+
+// known waits until the API server knows the node.
+func (c *Cluster) known(ctx context.Context, name string) error {
+	return c.Until(ctx, "node "+name+" is known", func(ctx context.Context) string {
+		if _, err := c.Client.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{}); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
 }
 
 // NodeReady waits until the node says so.
