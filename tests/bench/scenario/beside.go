@@ -2,7 +2,6 @@ package scenario
 
 import (
 	"github.com/dragonfly-kube/dragonfly/tests/bench/lab"
-	"github.com/dragonfly-kube/dragonfly/tests/bench/network"
 	"github.com/dragonfly-kube/dragonfly/tests/bench/system"
 )
 
@@ -10,7 +9,7 @@ import (
 func baselines() []lab.Scenario {
 	var all []lab.Scenario
 	for _, s := range []string{system.Dragonfly, system.LibTorrent, system.Cache, system.Direct} {
-		all = append(all, lab.Scenario{Name: "beside others", System: s, Nodes: 8, Sizes: []int64{16 * mib}, Rate: 40 * network.Mbit})
+		all = append(all, lab.Scenario{Name: "beside others", System: s, Nodes: 8, Sizes: []int64{8 * mib}, Rate: rate(8)})
 	}
 	return all
 }

@@ -9,12 +9,16 @@ import (
 // rate for a number of nodes at which two processors are not the limit: all nodes run on one machine, together with the network.
 func rate(nodes int) network.Rate {
 	switch {
-	case nodes <= 16:
+	case nodes <= 4:
 		return 40 * network.Mbit
+	case nodes <= 8:
+		return 30 * network.Mbit
+	case nodes <= 16:
+		return 20 * network.Mbit
 	case nodes <= 32:
-		return 25 * network.Mbit
+		return 10 * network.Mbit
 	default:
-		return 15 * network.Mbit
+		return 5 * network.Mbit
 	}
 }
 
@@ -22,14 +26,15 @@ func rate(nodes int) network.Rate {
 const most = 128 * mib
 
 // equal links everywhere: the case that the limit is about.
-func equal(size int64) []lab.Scenario {
+func equal(size int64, nodes ...int) []lab.Scenario {
 	var all []lab.Scenario
-	for _, n := range []int{4, 16, 32, 64} {
+	for _, n := range nodes {
+		bytes := size
 		if n == 64 {
-			size = min(size, most)
+			bytes = min(size, most)
 		}
 		all = append(all, lab.Scenario{
-			Name: "equal links", System: system.Dragonfly, Nodes: n, Sizes: []int64{size}, Rate: rate(n), AtMost: 1.10,
+			Name: "equal links", System: system.Dragonfly, Nodes: n, Sizes: []int64{bytes}, Rate: rate(n), AtMost: 1.10,
 		})
 	}
 	return all

@@ -2,7 +2,6 @@ package scenario
 
 import (
 	"github.com/dragonfly-kube/dragonfly/tests/bench/lab"
-	"github.com/dragonfly-kube/dragonfly/tests/bench/network"
 	"github.com/dragonfly-kube/dragonfly/tests/bench/system"
 )
 
@@ -14,6 +13,6 @@ func layers() []lab.Scenario {
 		sizes = append(sizes, k*kib)
 	}
 	return []lab.Scenario{{
-		Name: "20 layers at once", System: system.Dragonfly, Nodes: 16, Sizes: sizes, Rate: 40 * network.Mbit, AtMost: 1.20,
+		Name: "20 layers at once", System: system.Dragonfly, Nodes: 8, Sizes: sizes, Rate: rate(8), AtMost: 1.20,
 	}}
 }

@@ -2,7 +2,6 @@ package scenario
 
 import (
 	"github.com/dragonfly-kube/dragonfly/tests/bench/lab"
-	"github.com/dragonfly-kube/dragonfly/tests/bench/network"
 	"github.com/dragonfly-kube/dragonfly/tests/bench/system"
 )
 
@@ -10,12 +9,12 @@ import (
 func slow() []lab.Scenario {
 	return []lab.Scenario{
 		{
-			Name: "origin and seed at 1/4", System: system.Dragonfly, Nodes: 16, Sizes: []int64{32 * mib},
-			Rate: 40 * network.Mbit, Center: 10 * network.Mbit, AtMost: 1.15,
+			Name: "origin and seed at 1/4", System: system.Dragonfly, Nodes: 8, Sizes: []int64{24 * mib},
+			Rate: rate(8), Center: rate(8) / 4, AtMost: 1.15,
 		},
 		{
-			Name: "one node in 8 at 1/4", System: system.Dragonfly, Nodes: 16, Sizes: []int64{64 * mib},
-			Rate: 40 * network.Mbit, SlowEvery: 8, SlowRate: 10 * network.Mbit, AtMost: 1.20,
+			Name: "one node in 8 at 1/4", System: system.Dragonfly, Nodes: 8, Sizes: []int64{32 * mib},
+			Rate: rate(8), SlowEvery: 8, SlowRate: rate(8) / 4, AtMost: 1.20,
 		},
 	}
 }
