@@ -125,7 +125,8 @@ func (e *env) refused(t *testing.T, node string, image pushed) {
 func (e *env) neverRuns(t *testing.T, name, image, node string) {
 	t.Helper()
 	pods := e.Cluster.Client.CoreV1().Pods(workload.Namespace)
-	if _, err := pods.Create(t.Context(), workload.OnNode(name, image, node), metav1.CreateOptions{}); err != nil {
+	pod, err := pods.Create(t.Context(), workload.OnNode(name, image, node), metav1.CreateOptions{})
+	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() {
@@ -134,8 +135,8 @@ func (e *env) neverRuns(t *testing.T, name, image, node string) {
 			t.Error(err)
 		}
 	}()
-	err := e.Cluster.Until(t.Context(), "pod "+name+" is refused", func(ctx context.Context) string {
-		failures, err := workload.Failures(ctx, e.Cluster.Client, name)
+	err = e.Cluster.Until(t.Context(), "pod "+name+" is refused", func(ctx context.Context) string {
+		failures, err := workload.Failures(ctx, e.Cluster.Client, pod.UID)
 		if err != nil {
 			return err.Error()
 		}
@@ -154,7 +155,7 @@ func (e *env) neverRuns(t *testing.T, name, image, node string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	failures, err := workload.Failures(t.Context(), e.Cluster.Client, name)
+	failures, err := workload.Failures(t.Context(), e.Cluster.Client, pod.UID)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 )
 
@@ -42,11 +43,11 @@ func Waiting(ctx context.Context, client kubernetes.Interface, name string) (str
 	return string(p.Status.Phase), nil
 }
 
-// Failures are what kubelet says of a pod's pulls that failed.
-func Failures(ctx context.Context, client kubernetes.Interface, name string) ([]string, error) {
-	events, err := client.CoreV1().Events(Namespace).List(ctx, metav1.ListOptions{FieldSelector: "reason=Failed,involvedObject.name=" + name})
+// Failures are what kubelet says of a pod's pulls that failed. Another pod of the same name, whose events outlive it, does not count.
+func Failures(ctx context.Context, client kubernetes.Interface, pod types.UID) ([]string, error) {
+	events, err := client.CoreV1().Events(Namespace).List(ctx, metav1.ListOptions{FieldSelector: "reason=Failed,involvedObject.uid=" + string(pod)})
 	if err != nil {
-		return nil, fmt.Errorf("list what became of pod %s: %w", name, err)
+		return nil, fmt.Errorf("list what became of pod %s: %w", pod, err)
 	}
 	var failures []string
 	for i := range events.Items {
