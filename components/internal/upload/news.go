@@ -80,20 +80,28 @@ func (s *Server) serveNews(w http.ResponseWriter, r *http.Request, t store.Task)
 	n.line("ping %d\n", s.gate.Load())
 	ping := time.NewTicker(api.PingInterval)
 	defer ping.Stop()
+	pace := pace{told: time.Now()}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	due := timer.C // nil while news may be told
 	for n.err == nil {
 		gained, changed := t.News(since)
-		if len(gained) > 0 {
+		switch {
+		case due != nil:
+			changed = nil // later
+		case len(gained) > 0:
 			since += len(gained)
 			n.line("have %s %d %d\n", ranges(gained), since, s.gate.Load())
-			if !pause(r, s.newsInterval()) {
-				return
-			}
+			timer.Reset(max(s.newsInterval(), pace.after(len(gained), t.Layout())))
+			due = timer.C
 			continue
 		}
 		select {
 		case <-r.Context().Done():
 			return
 		case <-changed:
+		case <-due:
+			due = nil
 		case <-l.room:
 			n.line("room %d\n", s.gate.Load())
 		case <-ping.C:
@@ -102,7 +110,7 @@ func (s *Server) serveNews(w http.ResponseWriter, r *http.Request, t store.Task)
 	}
 }
 
-// maxNewsInterval is how old news may get, about: with more, children have nothing to ask for.
+// maxNewsInterval is how old news may get where pieces come fast: with more, children have nothing to ask for.
 const maxNewsInterval = 25 * time.Millisecond
 
 // newsInterval is the time between two messages of a stream.
@@ -110,16 +118,31 @@ func (s *Server) newsInterval() time.Duration {
 	return min(time.Duration(s.streams.count())*s.cfg.NewsCost, maxNewsInterval)
 }
 
-// pause waits d and reports whether the request is still alive.
-func pause(r *http.Request, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-r.Context().Done():
-		return false
+const (
+	// patientPieces is the number of pieces of which one may be told of so late as the next comes: what waits is a small part of the whole.
+	patientPieces = 256
+	// maxTogether bounds how many pieces in a row are told of together.
+	maxTogether = 2
+	// maxPace bounds how long that takes: where pieces come slower, each is told of.
+	maxPace = 300 * time.Millisecond
+)
+
+// pace makes a message hold several pieces where pieces come slowly, and there are many.
+type pace struct{ told time.Time }
+
+// after returns how long to wait after a message of n pieces, which is sent now.
+func (p *pace) after(n int, l piece.Layout) time.Duration {
+	now := time.Now()
+	each := now.Sub(p.told) / time.Duration(n)
+	p.told = now
+	if !l.Known() {
+		return 0
 	}
+	wait := each * time.Duration(min(l.Count()/patientPieces, maxTogether))
+	if wait > maxPace {
+		return 0
+	}
+	return wait
 }
 
 // ranges writes pieces in any order as the wire's ranges.
