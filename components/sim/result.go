@@ -104,6 +104,8 @@ func (s *swarmNet) reason(n *node) int {
 func (s *swarmNet) pieces() int { return s.seed.store.Layout().Count() }
 
 func (s *swarmNet) result(w *watcher) *Result {
+	s.net.mu.Lock() // what the links did
+	defer s.net.mu.Unlock()
 	n := float64(len(s.peers))
 	size := float64(s.cfg.Size)
 	r := &Result{Peers: len(s.peers), Limit: time.Duration(size/s.cfg.Rate*1e9) + 4*s.cfg.Latency}

@@ -190,9 +190,11 @@ func Run(ctx context.Context, cfg Config) (*Result, error) {
 	}
 	w := &watcher{s: s}
 	watch, stop := context.WithCancel(ctx)
-	background.Go(func() { w.run(watch) })
+	var watching sync.WaitGroup
+	watching.Go(func() { w.run(watch) })
 	pulls.Wait()
 	stop()
+	watching.Wait()
 	result := s.result(w)
 	for _, n := range s.peers {
 		n.manager.Close()

@@ -52,10 +52,14 @@ func check(t *testing.T, r *sim.Result, ratio float64) {
 
 func TestSmallSwarmsFinishNearTheLimit(t *testing.T) {
 	t.Parallel()
-	for _, n := range []int{1, 4} {
-		t.Run(strconv.Itoa(n), func(t *testing.T) {
+	for _, tt := range []struct {
+		peers int
+		mib   int64
+		ratio float64
+	}{{1, 64, 1.02}, {4, 64, 1.05}, {16, 16, 1.15}} {
+		t.Run(strconv.Itoa(tt.peers), func(t *testing.T) {
 			t.Parallel()
-			check(t, run(t, sim.Config{Peers: n}), 1.05)
+			check(t, run(t, sim.Config{Peers: tt.peers, Size: tt.mib << 20}), tt.ratio)
 		})
 	}
 }
