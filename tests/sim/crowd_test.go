@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -84,15 +85,7 @@ func (h *crowdHost) memory() (total float64) {
 	h.t.Helper()
 	for range 2 { // the first look may find garbage of what went before
 		total = 0
-		resp, err := http.Get("http://" + h.addr + api.PathMetrics) //nolint:noctx // a test's own server
-		if err != nil {
-			h.t.Fatal(err)
-		}
-		text, err := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if err != nil {
-			h.t.Fatal(err)
-		}
+		text := fetch(h.t, "http://"+h.addr+api.PathMetrics)
 		for line := range strings.Lines(string(text)) {
 			name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
 			switch name {
@@ -259,11 +252,12 @@ func TestACrowdCostsTheSupernodeLittle(t *testing.T) {
 		t.Fatal(err)
 	}
 	var streams sync.WaitGroup
-	for _, m := range append(members, first) {
+	all := slices.Concat(members, []*member{first})
+	for _, m := range all {
 		streams.Go(func() { m.heard, _ = io.Copy(io.Discard, m.stream) })
 	}
 	defer func() {
-		for _, m := range append(members, first) {
+		for _, m := range all {
 			m.conn.Close()
 			m.stream.Close()
 		}
