@@ -14,21 +14,32 @@ import (
 	"github.com/dragonfly-kube/dragonfly/tests/e2e/kind/scrape"
 )
 
-// dockerSettings point the overlay at the host that runs the supernode. The nodes' runtime is containerd here, as the overlay's README has it.
-const dockerSettings = `patches:
+const (
+	// ofContainerd is the overlay for nodes with containerd, which those of kind have: as its README says, without runtime.yaml.
+	ofContainerd  = "docker-containerd"
+	withoutDocker = `resources: [../docker]
+patches:
+  - target: {kind: DaemonSet}
+    patch: |-
+      - {op: test, path: /spec/template/spec/initContainers/1/args/3, value: --runtime=docker}
+      - {op: replace, path: /spec/template/spec/initContainers/1/args/3, value: --runtime=auto}
+`
+	// supernodeAt points the overlay at the host that runs the supernode.
+	supernodeAt = `patches:
   - target: {kind: EndpointSlice}
     patch: |-
       - {op: replace, path: /endpoints, value: [{addresses: ["%s"], conditions: {ready: true}}]}
-  - target: {kind: DaemonSet}
-    patch: |-
-      - {op: replace, path: /spec/template/spec/initContainers/1/args/3, value: --runtime=auto}
 `
+)
 
 // dockerOverlay has its supernode run by Docker on a host beside the cluster, and a node with Docker as well.
 func (e *env) dockerOverlay(t *testing.T, secret string) {
 	supernode := e.host(t, "supernode", secret)
 	e.supernodeByDocker(t, supernode, supernode.IP)
-	e.apply(t, "docker", fmt.Sprintf(dockerSettings, supernode.IP))
+	if err := e.Cluster.WriteFile(t.Context(), e.controlPlane(), onNode+"/overlays/"+ofContainerd+"/kustomization.yaml", withoutDocker); err != nil {
+		t.Fatal(err)
+	}
+	e.apply(t, ofContainerd, fmt.Sprintf(supernodeAt, supernode.IP))
 	image, layers := e.push(t, bigImage()...)
 	start := e.metrics(t)
 	mark, err := e.Origin.Mark()
@@ -112,7 +123,8 @@ func (e *env) supernodeByDocker(t *testing.T, h *dockernode.Host, address string
 func (e *env) dfdaemonByDocker(t *testing.T, h *dockernode.Host, supernode string) {
 	t.Helper()
 	image := ourImages()[1] + ":" + e.ourTag(t)
-	conf := fmt.Sprintf("secret-file = /etc/dragonfly/secret\n[node]\naddress = %s\n[dfdaemon]\nregistry = http://%s\nallow-upstream = %s\nadmin-addr = :%s\n",
+	conf := fmt.Sprintf("secret-file = /etc/dragonfly/secret\n[node]\naddress = %s\n[dfdaemon]\nregistry = http://%s\nallow-upstream = %s\n"+
+		"admin-addr = :%s\ndata-dir = /var/lib/dragonfly/repo\n",
 		supernode, e.Origin.Addr, e.Origin.Addr, adminPort)
 	if err := h.WriteFile(t.Context(), "/etc/dragonfly.conf", conf); err != nil {
 		t.Fatal(err)
@@ -121,7 +133,7 @@ func (e *env) dfdaemonByDocker(t *testing.T, h *dockernode.Host, supernode strin
 install -d -o 65532 -g 65532 /var/lib/dragonfly/repo /run/dragonfly
 docker run -d --name dfdaemon --network host --read-only -v /etc/dragonfly.conf:/etc/dragonfly.conf:ro -v /etc/dragonfly:/etc/dragonfly:ro \
   -v /var/lib/dragonfly/repo:/var/lib/dragonfly/repo -v /run/dragonfly:/run/dragonfly %[1]s
-docker run --rm --user 0 -v /:/host %[1]s dfctl node-config apply --host-root /host --runtime docker
+docker run --rm --user 0 --entrypoint dfctl -v /:/host %[1]s node-config apply --host-root /host --runtime docker
 kill -HUP 1
 `
 	said, err := h.Shell(t.Context(), fmt.Sprintf(run, image))
