@@ -105,8 +105,8 @@ func TestAFileThatChangedAtTheOriginIsFetchedAnew(t *testing.T) {
 			t.Errorf("step %d: the content was fetched %d times, want %d", i, n, step.fetches)
 		}
 		call(t, http.MethodPost, base(s)+api.ReportsPath(id, peer), api.Report{Complete: true, Left: true}, nil)
-		for { // the stream that follow closed has to be gone
-			if info, err := s.swarm.Task(id); err != nil || info.Streams == 0 {
+		for { // the stream that follow closed has to be gone, and the fetch, which ends after its last piece was told
+			if info, err := s.swarm.Task(id); err != nil || info.Streams == 0 && info.State == api.TaskReady {
 				break
 			}
 			runtime.Gosched()
