@@ -34,9 +34,9 @@ const (
 	// crowdTime is how long the pull of 1 GiB takes each of the crowd: at a gigabit a second.
 	crowdTime = 9 * time.Second
 	crowdSize = 1000
-	// maxIdle, in bytes, and maxCPU are what a member costs the supernode at most. docs/scale.md says what they should become.
+	// maxIdle is what a member costs the supernode's memory at most, in bytes. docs/scale.md says what it should become. CPU time is printed
+	// only: it depends on the machine.
 	maxIdle = 96 << 10
-	maxCPU  = 6 * time.Millisecond
 )
 
 // crowdHost is a supernode in a process of its own.
@@ -280,9 +280,6 @@ func TestACrowdCostsTheSupernodeLittle(t *testing.T) {
 	took := joined + h.cpu() - used
 	t.Logf("%d peers: %.1f KB of memory each with an open stream and a connection for reports; %.2f s of CPU for the pull of 1 GiB, %.2f s of it for joining",
 		crowdSize, idle/1e3, took.Seconds(), joined.Seconds())
-	if limit := maxCPU * crowdSize; took > limit {
-		t.Errorf("the pull cost %v of CPU, want at most %v", took, limit)
-	}
 	if idle > maxIdle {
 		t.Errorf("an idle peer costs %.0f bytes, want at most %d", idle, maxIdle)
 	}

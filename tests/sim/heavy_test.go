@@ -9,5 +9,6 @@ import (
 )
 
 func TestSixtyFourPeersFinishNearTheLimit(t *testing.T) {
-	check(t, run(t, sim.Config{Peers: 64}), 1.10)
+	// Half of what is above 1.04 is the digests on the supernode's link, see docs/scale.md. Runs differ by 0.02.
+	check(t, run(t, sim.Config{Peers: 64}), 1.12)
 }
