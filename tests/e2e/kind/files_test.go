@@ -121,13 +121,27 @@ pgrep -l 'dfdaemon|supernode|dfctl|dfget' || true`
 			}
 		}
 	}
+	if objects := e.objects(t); objects != "" {
+		t.Errorf("the cluster still has: %s", objects)
+	}
+}
+
+// objects are those of ours in the cluster, by chart or overlay.
+func (e *env) objects(t *testing.T) string {
+	t.Helper()
 	const kinds = "all,configmaps,secrets,serviceaccounts,roles,rolebindings,networkpolicies,poddisruptionbudgets,endpointslices"
 	out, err := e.Cluster.Kubectl(t.Context(), "get", kinds, "--all-namespaces", "--output=name", "--selector=app.kubernetes.io/instance="+releaseName)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out != "" {
-		t.Errorf("the cluster still has: %s", out)
+	return out
+}
+
+// bare ends the test in a cluster that a run which was killed has left with something of ours: nothing would be as before.
+func (e *env) bare(t *testing.T) {
+	t.Helper()
+	if objects := e.objects(t); objects != "" {
+		t.Fatalf("the cluster is not bare (make e2e-down removes it): %s", objects)
 	}
 }
 

@@ -46,6 +46,7 @@ type env struct {
 
 func TestKind(t *testing.T) {
 	e := setUp(t)
+	e.bare(t)
 	e.shape(t)
 	e.run(t, "pods on every node pull straight from the registry", e.direct)
 	e.run(t, "pull times without Dragonfly", e.timeDirect)
