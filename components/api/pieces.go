@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 )
 
@@ -16,8 +17,8 @@ type Pieces []Piece
 
 // AppendJSON appends the JSON form to buf.
 func (p Pieces) AppendJSON(buf []byte) []byte {
-	buf = append(buf, '[')
-	var sums []byte
+	buf = append(slices.Grow(buf, base64.StdEncoding.EncodedLen(len(p)*sumSize)), '[')
+	sums := make([]byte, 0, len(p)*sumSize)
 	for i := 0; i < len(p); {
 		first := i
 		for sums = sums[:0]; i < len(p) && p[i].Index == p[first].Index+i-first && (i == first || len(sums)%sumSize == 0 && len(p[i].SHA256) == sumSize); i++ {
