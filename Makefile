@@ -179,14 +179,14 @@ heavy: build ## Check memory bounds with blobs of 2 GiB, 240 pulls in one moment
 # BENCH has the rig's flags: go run ./tests/bench -h
 BENCH ?= -set standard,local
 .PHONY: bench
-bench: build ## Measure pulls over shaped links beside the limit and beside others (Linux, root, nginx, curl; under 10 minutes)
+bench: build ## Measure pulls over shaped links beside the limit and beside others (Linux, root, nginx, curl)
 	@CGO_ENABLED=0 go build -p $(JOBS) -trimpath -o bin/tools/bench ./tests/bench
 	@bin/tools/bench -bin bin $(BENCH)
 
 # How many peers; FLAGS has more (go test ./tests/sim -args -help).
 SIM_PEERS ?= 64,256,1000
 .PHONY: sim
-sim: ## Run swarms of SIM_PEERS peers in virtual time (64,256,1000 takes about ten minutes of CPU)
+sim: ## Run swarms of SIM_PEERS peers in virtual time
 	go test -p $(JOBS) -count=1 -v -timeout 2h -run Peers ./tests/sim -args -peers $(SIM_PEERS) $(FLAGS)
 
 .PHONY: ci
