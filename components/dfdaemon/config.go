@@ -39,7 +39,8 @@ type Config struct {
 	AdminAddr string
 	// Socket is the Unix socket for dfget and dfctl on this node, "" for none.
 	Socket string
-	// Advertise is the IP address at which other peers reach PeerAddr; "" means the one that packets to a supernode leave from.
+	// Advertise is the IP address at which other peers reach PeerAddr; "" means the one that packets to a supernode leave from,
+	// or to anywhere while there is none.
 	Advertise string
 	// Zone is the node's topology zone; peers of one zone are preferred as parents.
 	Zone string

@@ -55,7 +55,7 @@ func (c *Config) listenFlags(f *pflag.FlagSet) {
 	f.StringVar(&c.AdminAddr, "admin-addr", c.AdminAddr, "`HOST:PORT` of health, status and metrics")
 	f.StringVar(&c.Socket, "socket", c.Socket, "Unix socket `FILE` for dfget and dfctl on this node; empty for none")
 	f.StringVar(&c.Advertise, "advertise-addr", c.Advertise,
-		"`IP` at which other nodes reach the peer port; unset means the one that packets to a supernode leave from")
+		"`IP` at which other nodes reach the peer port; unset means the one that packets to a supernode leave from, or to anywhere while there is none")
 	f.StringVar(&c.Zone, "zone", c.Zone, "topology `ZONE` of the node; peers of the same zone are preferred")
 }
 

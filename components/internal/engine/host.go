@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -65,10 +66,13 @@ func hostID(dir string) (string, error) {
 	return id, nil
 }
 
-// outbound returns the address that packets to a supernode leave from, the loopback address when there is no way to any. Connecting
-// a UDP socket sends nothing.
+// anywhere are addresses that nobody has (RFC 5737, RFC 3849), so that the way to them is the default route.
+var anywhere = []string{"192.0.2.1:9", "[2001:db8::1]:9"}
+
+// outbound returns the address that packets to a supernode leave from. While no supernode has an address it is that of the default route,
+// and the loopback address where there is none either. Connecting a UDP socket sends nothing.
 func outbound(supernodes []string) string {
-	for _, addr := range supernodes {
+	for _, addr := range slices.Concat(supernodes, anywhere) {
 		if _, _, err := net.SplitHostPort(addr); err != nil {
 			addr = net.JoinHostPort(strings.Trim(addr, "[]"), strconv.Itoa(api.RegisterPort))
 		}
