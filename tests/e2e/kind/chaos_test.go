@@ -297,7 +297,10 @@ func (e *env) restarts(t *testing.T, node string) int32 {
 }
 
 func (c *chaos) noSupernode(t *testing.T) {
-	was := c.scale(t, supernodeDeployment, 0)
+	was, err := c.scaleTo(t.Context(), supernodeDeployment, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
 		if _, err := c.scaleTo(cleanupContext(t), supernodeDeployment, was); err != nil {
 			t.Error(err)
@@ -306,35 +309,16 @@ func (c *chaos) noSupernode(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	if err := c.Cluster.PodsGone(t.Context(), namespace, supernodePods); err != nil {
+		t.Fatal(err)
+	}
 	image, layers := c.push(t, brokenImage()...)
 	p := c.start(t, "chaos-no-supernode", image, layers, c.nodes)
 	p.end(t)
 	c.inTime(t, "no supernode", p, layers)
 }
 
-// scale returns the replicas that there were, when all pods that are too many are gone.
-func (e *env) scale(t *testing.T, deployment string, replicas int32) int32 {
-	t.Helper()
-	was, err := e.scaleTo(t.Context(), deployment, replicas)
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = e.Cluster.Until(t.Context(), "pods are gone", func(ctx context.Context) string {
-		list, err := e.Cluster.Client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: supernodePods})
-		if err != nil {
-			return err.Error()
-		}
-		if n := len(list.Items); n > int(replicas) {
-			return fmt.Sprintf("%d are there", n)
-		}
-		return ""
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return was
-}
-
+// scaleTo returns the replicas that there were.
 func (e *env) scaleTo(ctx context.Context, deployment string, replicas int32) (was int32, err error) {
 	deployments := e.Cluster.Client.AppsV1().Deployments(namespace)
 	scale, err := deployments.GetScale(ctx, deployment, metav1.GetOptions{})

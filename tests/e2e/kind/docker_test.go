@@ -40,7 +40,7 @@ func (e *env) dockerOverlay(t *testing.T, secret string) {
 		t.Fatal(err)
 	}
 	e.apply(t, ofContainerd, fmt.Sprintf(supernodeAt, supernode.IP))
-	image, layers := e.push(t, bigImage()...)
+	image, layers := e.push(t, overlayImage()...)
 	start := e.metrics(t)
 	mark, err := e.Origin.Mark()
 	if err != nil {
@@ -91,12 +91,10 @@ func (e *env) host(t *testing.T, name, secret string) *dockernode.Host {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var images []string
-	for _, image := range ourImages() {
-		images = append(images, image+":"+e.ourTag(t))
-	}
-	if err := h.CopyImages(t.Context(), e.controlPlane(), images...); err != nil {
-		t.Fatal(err)
+	for _, archive := range e.archives {
+		if err := h.Load(t.Context(), archive); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := h.WriteFile(t.Context(), "/etc/dragonfly/secret", secret+"\n"); err != nil {
 		t.Fatal(err)

@@ -4,7 +4,6 @@ package kind
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -41,7 +40,7 @@ func (e *env) joins(t *testing.T, image string, layers []v1.Layer) {
 		}
 	})
 	start := time.Now()
-	if err := e.Cluster.Join(t.Context(), name, like, func() error { return e.provide(t, name, like) }); err != nil {
+	if err := e.Cluster.Join(t.Context(), name, like, func() error { return e.provide(t, name) }); err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("%s is ready after %.1f s", name, time.Since(start).Seconds())
@@ -75,16 +74,14 @@ func (e *env) joins(t *testing.T, image string, layers []v1.Layer) {
 }
 
 // provide gives a node what the others were given by hand: our images, and the settings of registries.
-func (e *env) provide(t *testing.T, node, like string) error {
+func (e *env) provide(t *testing.T, node string) error {
 	t.Helper()
-	var images []string
-	for _, name := range ourImages() {
-		images = append(images, name+":"+e.ourTag(t))
+	for _, archive := range e.archives {
+		if err := e.Cluster.Load(t.Context(), archive, node); err != nil {
+			return err
+		}
 	}
-	return errors.Join(
-		e.Cluster.CopyImages(t.Context(), like, node, images...),
-		e.Prepare(t.Context(), node, false),
-	)
+	return e.Prepare(t.Context(), node, false)
 }
 
 // link shapes a node's link as those of the others are.

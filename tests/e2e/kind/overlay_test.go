@@ -45,18 +45,18 @@ func (e *env) overlays(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := e.nodeFiles(t)
-	t.Run("deployment", func(t *testing.T) {
+	e.run(t, "deployment", func(t *testing.T) {
 		// There is one node for them.
 		e.apply(t, "deployment", "replicas: [{name: dragonfly-supernode, count: 1}]")
-		e.shared(t, "overlay-deployment")
+		e.shared(t, "overlay-deployment", overlayImage())
 	})
-	t.Run("static-pod", func(t *testing.T) {
+	e.run(t, "static-pod", func(t *testing.T) {
 		e.staticPod(t, secret)
 		e.apply(t, "static-pod", "")
-		e.shared(t, "overlay-static-pod")
+		e.shared(t, "overlay-static-pod", overlayImage())
 	})
-	t.Run("docker", func(t *testing.T) { e.dockerOverlay(t, secret) })
-	t.Run("the nodes are as they were", func(t *testing.T) { same(t, before, e.nodeFiles(t)) })
+	e.run(t, "docker", func(t *testing.T) { e.dockerOverlay(t, secret) })
+	e.run(t, "the nodes are as they were", func(t *testing.T) { same(t, before, e.nodeFiles(t)) })
 }
 
 func (e *env) makeSecret(t *testing.T, secret string) {
@@ -120,6 +120,10 @@ func (e *env) remove(t *testing.T, dir string) {
 		t.Error(err)
 	}
 	if _, err := e.Cluster.Kubectl(ctx, "delete", "--wait", "-k", dir); err != nil {
+		t.Error(err)
+	}
+	// kubelet does not try again to run a static pod whose ports were taken.
+	if err := e.Cluster.PodsGone(ctx, system, "app.kubernetes.io/name=dragonfly"); err != nil {
 		t.Error(err)
 	}
 }

@@ -6,12 +6,15 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -38,9 +41,7 @@ func (e *env) private(t *testing.T) {
 	}
 	sentOnce(t, layers, counts)
 	e.everythingOnce(t, layers, start)
-	for _, node := range e.nodes {
-		t.Run("not without the secret on "+node, func(t *testing.T) { e.refused(t, node, image) })
-	}
+	e.run(t, "not without the secret", func(t *testing.T) { e.refused(t, image) })
 }
 
 // everythingOnce fails when a node did not get all of the layers through Dragonfly, or all nodes together had more than a copy from the
@@ -90,20 +91,33 @@ func (e *env) pullSecret(t *testing.T, name string) {
 // refusal is how containerd says that it was not let in.
 var refusal = regexp.MustCompile(`401|403|[Uu]nauthorized|authorization failed|no basic auth credentials|pull access denied`)
 
-// refused runs pods without the secret on a node whose dfdaemon holds the image, one by tag and one by digest, and fails when either gets
-// anything. The node's own copy is gone, so that nothing but registry and dfdaemon could give it.
-func (e *env) refused(t *testing.T, node string, image pushed) {
-	if err := e.Cluster.ForgetImage(t.Context(), node, image.digest); err != nil {
-		t.Fatal(err)
+// refused runs pods without the secret on the nodes, whose dfdaemons hold the image, one by tag and one by digest, and fails when any gets
+// anything. The nodes' own copies are gone, so that nothing but registry and dfdaemon could give it.
+func (e *env) refused(t *testing.T, image pushed) {
+	for _, node := range e.nodes {
+		if err := e.Cluster.ForgetImage(t.Context(), node, image.digest); err != nil {
+			t.Fatal(err)
+		}
 	}
 	mark, err := e.Private.Mark()
 	if err != nil {
 		t.Fatal(err)
 	}
-	start := e.metrics(t)[node]
+	start := e.metrics(t)
 	repository, _, _ := strings.Cut(image.name, ":"+image.tag)
-	for name, reference := range map[string]string{"no-secret-tag": image.name, "no-secret-digest": repository + "@" + image.digest} {
-		e.neverRuns(t, name, reference, node)
+	var all errgroup.Group
+	for i, node := range e.nodes {
+		for what, reference := range map[string]string{"tag": image.name, "digest": repository + "@" + image.digest} {
+			all.Go(func() error {
+				name := fmt.Sprintf("no-secret-%s-%d", what, i)
+				said, err := e.neverRuns(t, name, reference, node)
+				t.Logf("%s on %s: %s", name, node, said)
+				return err
+			})
+		}
+	}
+	if err := all.Wait(); err != nil {
+		t.Fatal(err)
 	}
 	counts, err := e.Private.Since(mark)
 	if err != nil {
@@ -112,28 +126,27 @@ func (e *env) refused(t *testing.T, node string, image pushed) {
 	for what, g := range counts {
 		t.Errorf("the registry gave %d bytes of %s", g.Bytes, what)
 	}
-	end := e.metrics(t)[node]
-	for _, kind := range []string{"blob", "manifest", "tag"} {
-		answers := map[string]string{"kind": kind, "class": "2xx"}
-		if given := end.Sum(answered, answers) - start.Sum(answered, answers); given != 0 {
-			t.Errorf("dfdaemon of %s gave a %[3]s %.0[2]f times, want never", node, given, kind)
+	end := e.metrics(t)
+	for _, node := range e.nodes {
+		for _, kind := range []string{"blob", "manifest", "tag"} {
+			answers := map[string]string{"kind": kind, "class": "2xx"}
+			if given := end[node].Sum(answered, answers) - start[node].Sum(answered, answers); given != 0 {
+				t.Errorf("dfdaemon of %s gave a %[3]s %.0[2]f times, want never", node, given, kind)
+			}
 		}
 	}
 }
 
-// neverRuns runs a pod and waits until its node has given up on the image, for a while.
-func (e *env) neverRuns(t *testing.T, name, image, node string) {
-	t.Helper()
+// neverRuns runs a pod and waits until its node has given up on the image, for a while. It returns what the node said.
+func (e *env) neverRuns(t *testing.T, name, image, node string) (said []string, err error) {
 	pods := e.Cluster.Client.CoreV1().Pods(workload.Namespace)
 	pod, err := pods.Create(t.Context(), workload.OnNode(name, image, node), metav1.CreateOptions{})
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	defer func() {
 		now := int64(0)
-		if err := pods.Delete(cleanupContext(t), name, metav1.DeleteOptions{GracePeriodSeconds: &now}); err != nil {
-			t.Error(err)
-		}
+		err = errors.Join(err, pods.Delete(cleanupContext(t), name, metav1.DeleteOptions{GracePeriodSeconds: &now}))
 	}()
 	err = e.Cluster.Until(t.Context(), "pod "+name+" is refused", func(ctx context.Context) string {
 		failures, err := workload.Failures(ctx, e.Cluster.Client, pod.UID)
@@ -153,14 +166,13 @@ func (e *env) neverRuns(t *testing.T, name, image, node string) {
 		return ""
 	})
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	failures, err := workload.Failures(t.Context(), e.Cluster.Client, pod.UID)
-	if err != nil {
-		t.Fatal(err)
+	if said, err = workload.Failures(t.Context(), e.Cluster.Client, pod.UID); err != nil {
+		return nil, err
 	}
-	t.Logf("%s: %s", name, failures)
-	if !slices.ContainsFunc(failures, refusal.MatchString) {
-		t.Errorf("pod %s was not refused, but: %q", name, failures)
+	if !slices.ContainsFunc(said, refusal.MatchString) {
+		return nil, fmt.Errorf("pod %s was not refused, but: %q", name, said)
 	}
+	return said, nil
 }

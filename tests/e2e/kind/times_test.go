@@ -4,6 +4,7 @@ package kind
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +16,9 @@ import (
 	"github.com/dragonfly-kube/dragonfly/tests/e2e/kind/rollout"
 	"github.com/dragonfly-kube/dragonfly/tests/e2e/kind/workload"
 )
+
+// timesWanted tells whether to take pull times, which prove nothing and take two minutes.
+func timesWanted() bool { return os.Getenv("E2E_TIMES") != "" }
 
 // timed is one row of the table of pull times.
 type timed struct {

@@ -118,6 +118,7 @@ func Connect(c Config) (*Cluster, error) {
 		return nil, fmt.Errorf("read %s: %w", c.Kubeconfig, err)
 	}
 	cfg.Proxy = nil
+	cfg.QPS, cfg.Burst = 50, 100 // many pods are waited for at once
 	client, err := kubernetes.NewForConfig(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("connect to cluster %s: %w", c.Name, err)

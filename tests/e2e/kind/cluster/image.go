@@ -3,12 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
-	"io"
 	"strings"
-
-	"golang.org/x/sync/errgroup"
-
-	"github.com/dragonfly-kube/dragonfly/tests/e2e/kind/command"
 )
 
 // ForgetImage removes an image from the store of a node, under all its names. What Dragonfly holds of it stays.
@@ -36,23 +31,4 @@ func (c *Cluster) ForgetImage(ctx context.Context, node, digest string) error {
 func (c *Cluster) TagImage(ctx context.Context, node, name, other string) error {
 	_, err := c.Exec(ctx, node, "ctr", "--namespace=k8s.io", "images", "tag", "--force", name, other)
 	return err
-}
-
-// CopyImages gives a node images that another one was given by Load.
-func (c *Cluster) CopyImages(ctx context.Context, from, to string, names ...string) error {
-	r, w := io.Pipe()
-	const namespace = "--namespace=k8s.io"
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error {
-		args := append([]string{"exec", from, "ctr", namespace, "images", "export", "-"}, names...)
-		_, err := c.Engine.Docker(ctx, command.Command{Args: args, Stdout: w})
-		w.CloseWithError(err)
-		return err
-	})
-	group.Go(func() error {
-		_, err := c.Engine.Docker(ctx, command.Command{Args: []string{"exec", "--interactive", to, "ctr", namespace, "images", "import", "-"}, Stdin: r})
-		r.CloseWithError(err)
-		return err
-	})
-	return group.Wait()
 }

@@ -29,14 +29,10 @@ func (c *Cluster) WriteFile(ctx context.Context, node, path, content string) err
 	return err
 }
 
-// Load puts the images of an archive, as docker save writes it, into the store of every node.
-func (c *Cluster) Load(ctx context.Context, archive string) error {
-	nodes, err := c.Nodes(ctx)
-	if err != nil {
-		return err
-	}
+// Load puts the images of an archive, as docker save writes it, into the stores of nodes.
+func (c *Cluster) Load(ctx context.Context, archive string, nodes ...string) error {
 	group, ctx := errgroup.WithContext(ctx)
-	for _, n := range nodes {
+	for _, node := range nodes {
 		group.Go(func() error {
 			f, err := os.Open(archive)
 			if err != nil {
@@ -45,7 +41,7 @@ func (c *Cluster) Load(ctx context.Context, archive string) error {
 			defer f.Close()
 			_, err = c.Engine.Docker(ctx, command.Command{
 				Args: []string{
-					"exec", "--interactive", n.Name, "ctr", "--namespace=k8s.io", "images", "import", "--all-platforms", "--digests",
+					"exec", "--interactive", node, "ctr", "--namespace=k8s.io", "images", "import", "--all-platforms", "--digests",
 					"--snapshotter=overlayfs", "-",
 				},
 				Stdin: f,

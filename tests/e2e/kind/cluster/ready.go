@@ -58,3 +58,17 @@ func (c *Cluster) PodReady(ctx context.Context, namespace, name string) error {
 		return ""
 	})
 }
+
+// PodsGone waits until no pod has the labels. Until then their ports on the node are taken.
+func (c *Cluster) PodsGone(ctx context.Context, namespace, selector string) error {
+	return c.Until(ctx, "pods are gone", func(ctx context.Context) string {
+		list, err := c.Client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
+		if err != nil {
+			return err.Error()
+		}
+		if n := len(list.Items); n > 0 {
+			return fmt.Sprintf("%d are there", n)
+		}
+		return ""
+	})
+}

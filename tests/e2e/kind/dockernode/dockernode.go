@@ -6,14 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/dragonfly-kube/dragonfly/tests/e2e/kind/command"
 )
@@ -148,22 +145,15 @@ func (h *Host) WriteFile(ctx context.Context, path, content string) error {
 	return err
 }
 
-// CopyImages gives the host's engine images of a node of the cluster.
-func (h *Host) CopyImages(ctx context.Context, node string, names ...string) error {
-	r, w := io.Pipe()
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error {
-		args := append([]string{"exec", node, "ctr", "--namespace=k8s.io", "images", "export", "-"}, names...)
-		_, err := h.engine.Docker(ctx, command.Command{Args: args, Stdout: w})
-		w.CloseWithError(err)
-		return err
-	})
-	group.Go(func() error {
-		_, err := h.engine.Docker(ctx, command.Command{Args: []string{"exec", "--interactive", h.Name, "docker", "load"}, Stdin: r})
-		r.CloseWithError(err)
-		return err
-	})
-	return group.Wait()
+// Load gives the host's engine the images of an archive, as docker save writes it.
+func (h *Host) Load(ctx context.Context, archive string) error {
+	f, err := os.Open(archive)
+	if err != nil {
+		return fmt.Errorf("load images: %w", err)
+	}
+	defer f.Close()
+	_, err = h.engine.Docker(ctx, command.Command{Args: []string{"exec", "--interactive", h.Name, "docker", "load"}, Stdin: f})
+	return err
 }
 
 // Logs are what the host's engine and its containers say.
