@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -50,7 +49,7 @@ func (c *capped) Read(p []byte) (int, error) {
 // answer reads one answer and stores what it brings.
 type answer struct {
 	lane    *lane
-	conn    net.Conn
+	waker   *waker
 	in      *capped
 	br      *bufio.Reader
 	request Request
@@ -170,9 +169,10 @@ func (a *answer) piece(i int, size int64) error {
 func (a *answer) copy(w io.Writer, size int64) error {
 	buf := buffers.Get().(*[64 << 10]byte)
 	defer buffers.Put(buf)
+	a.waker.begin()
+	defer a.waker.set(1) // the next bytes may be a head alone
 	for size > 0 {
-		_ = a.conn.SetReadDeadline(time.Now().Add(bodyTimeout))
-		n, err := a.body.Read(buf[:min(size, int64(len(buf)))])
+		n, err := a.waker.read(a.body, buf[:min(size, int64(len(buf)))], size-int64(a.br.Buffered()))
 		if err != nil && n == 0 {
 			return err
 		}
