@@ -122,10 +122,6 @@ func (e *env) remove(t *testing.T, dir string) {
 	if _, err := e.Cluster.Kubectl(ctx, "delete", "--wait", "-k", dir); err != nil {
 		t.Error(err)
 	}
-	// kubelet does not try again to run a static pod whose ports were taken.
-	if err := e.Cluster.PodsGone(ctx, system, "app.kubernetes.io/name=dragonfly"); err != nil {
-		t.Error(err)
-	}
 }
 
 // staticPod puts the overlay's manifest on the control plane, with the secret as the overlay's README says.
@@ -133,6 +129,10 @@ func (e *env) staticPod(t *testing.T, secret string) {
 	t.Helper()
 	const manifest = "/etc/kubernetes/manifests/dragonfly-supernode.yaml"
 	node := e.controlPlane()
+	// kubelet does not try again to run a static pod whose ports were taken.
+	if err := e.Cluster.PodsGone(t.Context(), system, supernodes); err != nil {
+		t.Fatal(err)
+	}
 	if err := e.Cluster.WriteFile(t.Context(), node, "/etc/dragonfly/secret", secret+"\n"); err != nil {
 		t.Fatal(err)
 	}
