@@ -10,9 +10,6 @@ import (
 	"github.com/bits-and-blooms/bitset"
 )
 
-// picks is how many picks a child has outstanding at the seed: one served, one so that the seed need not wait for us.
-const picks = 2
-
 // Next returns the requests to send now, and when to ask again even if nothing happens (zero: no need).
 func (p *Plan) Next(now time.Time) (orders []Order, wake time.Time) {
 	if p.Done() {
@@ -52,10 +49,20 @@ func (p *Plan) send(o Order, now time.Time) Order {
 // fromSeed keeps picks outstanding while the seed has fresh pieces.
 func (p *Plan) fromSeed(orders []Order, now time.Time) []Order {
 	s := p.seed
-	for s != nil && !p.pickOver && s.out < picks && !now.Before(s.busyUntil) {
+	for s != nil && !p.pickOver && s.out < p.perParent() && !now.Before(s.busyUntil) {
 		orders = append(orders, p.send(Order{Parent: s.id, Pick: true, Limit: p.runBytes(s)}, now))
 	}
 	return orders
+}
+
+// perParent is how many requests one parent has outstanding. A few parents share the window: with two at each, what is under way would be
+// gone from their links before the next request is there, most of all where requests queue behind other traffic.
+func (p *Plan) perParent() int {
+	parents := len(p.order)
+	if p.seed != nil {
+		parents++
+	}
+	return max(p.cfg.PerParent, p.cfg.Window/max(parents, 1))
 }
 
 // fromPeers chooses the least loaded parent that holds something wanted, and there the rarest run.
@@ -63,7 +70,7 @@ func (p *Plan) fromPeers(now time.Time) (Order, bool) {
 	p.rand.Shuffle(len(p.order), func(i, j int) { p.order[i], p.order[j] = p.order[j], p.order[i] })
 	slices.SortStableFunc(p.order, func(a, b *parent) int { return cmp.Compare(a.burden(), b.burden()) })
 	for _, n := range p.order {
-		if n.out >= p.cfg.PerParent || now.Before(n.busyUntil) {
+		if n.out >= p.perParent() || now.Before(n.busyUntil) {
 			continue
 		}
 		if first := p.best(n.have.Words()); first >= 0 {
@@ -134,7 +141,7 @@ func (p *Plan) runBytes(n *parent) int64 {
 // rest asks the seed for a range: what no peer holds once its picks are over, and anything when nothing else moves.
 func (p *Plan) rest(now time.Time) (Order, bool) {
 	s := p.seed
-	if s == nil || s.out >= p.cfg.PerParent || now.Before(s.busyUntil) {
+	if s == nil || s.out >= p.perParent() || now.Before(s.busyUntil) {
 		return Order{}, false
 	}
 	first := -1

@@ -20,8 +20,8 @@ type Config struct {
 	// Window is how many range requests a child has outstanding, over all parents. Default 8. Requests and
 	// news come late by what is queued on the links; with fewer outstanding, parents run dry meanwhile.
 	Window int
-	// PerParent is how many of them, picks included, one parent has. Default 2: one served, one so that its uplink need not wait
-	// for us.
+	// PerParent is how many of them, picks included, one parent has, or more where there are less parents than the window has
+	// room for. Default 2: one served, one so that its uplink need not wait for us.
 	PerParent int
 	// RunTime is how much a request should ask for, as time at the parent's rate, where pieces are smaller. Default 10 ms.
 	RunTime time.Duration

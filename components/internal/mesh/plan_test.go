@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -58,6 +59,7 @@ func next(t *testing.T, p *Plan, now time.Time, want string) []Order {
 func TestASeedIsPickedFromAndAskedForNothingElse(t *testing.T) {
 	t.Parallel()
 	p := newPlan(8)
+	p.cfg.Window = 2
 	p.AddParent("seed", true)
 	o := next(t, p, start, "seed:pick seed:pick ")
 	next(t, p, start, "")
@@ -96,14 +98,28 @@ func TestTheLeastLoadedParentIsAskedFirst(t *testing.T) {
 	next(t, p, start, "idle:0+1 ")
 }
 
-func TestNoMoreThanTwoRequestsGoToOneParent(t *testing.T) {
+func TestParentsShareTheWindowWithTwoRequestsAtLeast(t *testing.T) {
+	t.Parallel()
+	for others, want := range map[int]int{0: 8, 1: 4, 3: 2, 9: 2} {
+		p := newPlan(9)
+		p.AddParent("a", false)
+		for i := range others {
+			p.AddParent(fmt.Sprint("other", i), false)
+		}
+		p.Gained("a", set(0, 1, 2, 3, 4, 5, 6, 7, 8), 0)
+		if orders, _ := p.Next(start); len(orders) != want {
+			t.Errorf("with %d others got %q, want %d requests", others, text(orders), want)
+		}
+	}
+}
+
+func TestASeedIsPickedFromWithTheWholeWindowWhileItIsAlone(t *testing.T) {
 	t.Parallel()
 	p := newPlan(9)
-	p.AddParent("a", false)
-	p.Gained("a", set(0, 1, 2, 3, 4, 5, 6, 7, 8), 0)
-	if orders, _ := p.Next(start); len(orders) != 2 {
-		t.Errorf("got %q, want 2 requests", text(orders))
-	}
+	p.AddParent("seed", true)
+	next(t, p, start, strings.Repeat("seed:pick ", 8))
+	p.AddParent("peer", false)
+	next(t, p, start, "")
 }
 
 func TestTheWindowBoundsRequestsOverAllParents(t *testing.T) {
@@ -179,7 +195,11 @@ func TestAFastParentIsAskedForRuns(t *testing.T) {
 		p.End(x.ID, Served, 1<<16, start.Add(time.Millisecond)) // 64 MiB/s: 10 ms are 10 pieces
 	}
 	o, _ = p.Next(start.Add(time.Millisecond))
-	if len(o) == 0 || o[0].Count < 2 || o[0].Count > 10 {
+	longest := 0
+	for _, x := range o {
+		longest = max(longest, x.Count)
+	}
+	if longest < 2 || longest > 10 {
 		t.Errorf("got %q, want runs of up to 10 pieces", text(o))
 	}
 	for _, x := range o {
@@ -215,6 +235,7 @@ func TestALateRequestIsHedgedOnceAndItsLoserIsUseless(t *testing.T) {
 func TestWhatOnlyTheSeedHoldsIsAskedOfItWhenNobodyCanSpreadIt(t *testing.T) {
 	t.Parallel()
 	p := newPlan(2)
+	p.cfg.Window = 2
 	p.AddParent("seed", true)
 	o := next(t, p, start, "seed:pick seed:pick ")
 	p.AddParent("peer", false) // gains pieces still: it may bring them
@@ -227,6 +248,7 @@ func TestWhatOnlyTheSeedHoldsIsAskedOfItWhenNobodyCanSpreadIt(t *testing.T) {
 func TestALateJoinerAsksTheSeedAtOnce(t *testing.T) {
 	t.Parallel()
 	p := newPlan(1)
+	p.cfg.Window = 2
 	p.AddParent("seed", true)
 	o := next(t, p, start, "seed:pick seed:pick ")
 	p.End(o[0].ID, PickOver, 0, start)
