@@ -122,6 +122,9 @@ func hostCommands(e endpoint, others []endpoint) []string {
 		fmt.Sprintf("link set eth0 addrgenmode none gso_max_size %d", maxPacket),
 		fmt.Sprintf("addr add %s/%d dev eth0", e.addr, prefixBits),
 		"link set eth0 up",
+		// Linux's default, whatever this machine has: BBR takes the delay of a queue in front of a virtual link, a thousand times that of
+		// the link itself, for a slow link.
+		fmt.Sprintf("route replace %s dev eth0 scope link src %s congctl cubic", netip.PrefixFrom(e.addr, prefixBits).Masked(), e.addr),
 	}
 	for _, o := range others {
 		if o.addr != e.addr {
