@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"errors"
 	"io"
 	"net"
 	"testing"
@@ -98,7 +99,7 @@ func TestAConnectionThatEndsWakesItsReader(t *testing.T) {
 	w.rate = 1 << 30
 	go there.Close()
 	start := time.Now()
-	if _, err := w.read(here, make([]byte, 10), 1<<20); err != io.EOF {
+	if _, err := w.read(here, make([]byte, 10), 1<<20); !errors.Is(err, io.EOF) {
 		t.Errorf("got %v after %v, want EOF", err, time.Since(start))
 	}
 }
