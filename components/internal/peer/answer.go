@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -49,7 +50,7 @@ func (c *capped) Read(p []byte) (int, error) {
 // answer reads one answer and stores what it brings.
 type answer struct {
 	lane    *lane
-	waker   *waker
+	conn    net.Conn
 	in      *capped
 	br      *bufio.Reader
 	request Request
@@ -169,10 +170,9 @@ func (a *answer) piece(i int, size int64) error {
 func (a *answer) copy(w io.Writer, size int64) error {
 	buf := buffers.Get().(*[64 << 10]byte)
 	defer buffers.Put(buf)
-	a.waker.begin()
-	defer a.waker.set(1) // the next bytes may be a head alone
 	for size > 0 {
-		n, err := a.waker.read(a.body, buf[:min(size, int64(len(buf)))], size-int64(a.br.Buffered()))
+		_ = a.conn.SetReadDeadline(time.Now().Add(bodyTimeout))
+		n, err := a.body.Read(buf[:min(size, int64(len(buf)))])
 		if err != nil && n == 0 {
 			return err
 		}

@@ -103,17 +103,17 @@ func (l *lane) run() {
 	}
 	l.mu.Unlock()
 
-	in, wake := &capped{r: conn}, newWaker(conn)
+	in := &capped{r: conn}
 	br := bufio.NewReaderSize(in, 16<<10)
 	for err == nil {
-		err = l.next(conn, wake, in, br)
+		err = l.next(conn, in, br)
 	}
 	conn.Close()
 	l.end(err)
 }
 
 // next waits for one answer and handles it.
-func (l *lane) next(conn net.Conn, wake *waker, in *capped, br *bufio.Reader) error {
+func (l *lane) next(conn net.Conn, in *capped, br *bufio.Reader) error {
 	in.left = maxHead
 	if _, err := br.Peek(1); err != nil {
 		return err
@@ -126,7 +126,7 @@ func (l *lane) next(conn net.Conn, wake *waker, in *capped, br *bufio.Reader) er
 	r := l.queue[0]
 	l.mu.Unlock()
 
-	a := &answer{lane: l, waker: wake, in: in, br: br, request: r}
+	a := &answer{lane: l, conn: conn, in: in, br: br, request: r}
 	how, err := a.read()
 
 	l.mu.Lock()
