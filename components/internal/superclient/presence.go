@@ -15,6 +15,8 @@ import (
 
 const (
 	resolveEvery    = 10 * time.Second // names whose records change, say by a restarted supernode pod
+	resolveSoon     = 2 * time.Second  // while addresses change: supernodes that start together do not get their records together
+	unsettled       = 15 * time.Second // after a change
 	resolveAgain    = time.Second      // while no address is known
 	resolveTimeout  = 3 * time.Second
 	firstProbePause = 500 * time.Millisecond
@@ -41,12 +43,16 @@ func (c *Client) Run(ctx context.Context, host api.Host, version string, inv Inv
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	busy := map[*node]chan struct{}{}
-	var resolved time.Time
+	var resolved, changed time.Time
 	for {
 		now := time.Now()
-		if since := now.Sub(resolved); since >= resolveEvery || since >= resolveAgain && len(c.all()) == 0 {
+		if now.Sub(resolved) >= c.resolvePause(now.Sub(changed)) {
+			before := c.all()
 			c.resolve(ctx)
 			resolved = now
+			if !slices.Equal(before, c.all()) {
+				changed = now
+			}
 		}
 		for _, n := range c.all() {
 			if running(busy[n]) || !n.due(now) {
@@ -65,6 +71,18 @@ func (c *Client) Run(ctx context.Context, host api.Host, version string, inv Inv
 		case <-tick.C:
 		}
 	}
+}
+
+// resolvePause is the time between two look-ups, when the addresses changed some time ago. Hosts that know different supernodes send one task
+// to different ones, and the origin pays for each, so a change has to reach all of them soon.
+func (c *Client) resolvePause(sinceChange time.Duration) time.Duration {
+	switch {
+	case len(c.all()) == 0:
+		return resolveAgain
+	case sinceChange < unsettled:
+		return resolveSoon
+	}
+	return resolveEvery
 }
 
 func running(done chan struct{}) bool {

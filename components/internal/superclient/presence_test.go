@@ -1,11 +1,15 @@
 package superclient
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/dragonfly-kube/dragonfly/components/api"
 )
@@ -30,4 +34,53 @@ func TestANodeSaysWhyASupernodeIsNotAlive(t *testing.T) {
 			t.Errorf("got %+v, want %s not alive because of %q", got, want.addr, want.why)
 		}
 	}
+}
+
+// growing is a name that has one address more after each of some moments.
+type growing struct {
+	start time.Time
+	after []time.Duration
+	mu    sync.Mutex // guards asked
+	asked []time.Duration
+}
+
+func (g *growing) LookupHost(context.Context, string) ([]string, error) {
+	now := time.Since(g.start)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.asked = append(g.asked, now)
+	addrs := []string{"127.0.0.2"}
+	for i, at := range g.after {
+		if now >= at {
+			addrs = append(addrs, []string{"127.0.0.3", "127.0.0.4"}[i])
+		}
+	}
+	return addrs, nil
+}
+
+// Hosts that know different supernodes make the origin pay twice, and supernodes that start together don't get their records together.
+func TestASupernodeThatComesALittleLaterIsKnownSoon(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := &growing{start: time.Now(), after: []time.Duration{1500 * time.Millisecond, 10 * time.Minute}}
+		c := newClient(t, Config{Addrs: []string{"supernodes:1"}, Resolver: g})
+		ctx, cancel := context.WithCancel(t.Context())
+		var run sync.WaitGroup
+		run.Go(func() { c.Run(ctx, api.Host{ID: "h"}, "v1", &inventory{}) })
+		for _, want := range []struct {
+			at    time.Duration
+			nodes int
+		}{{time.Second, 1}, {4 * time.Second, 2}, {10*time.Minute - time.Second, 2}, {10*time.Minute + 11*time.Second, 3}} {
+			time.Sleep(want.at - time.Since(g.start))
+			synctest.Wait()
+			if got := len(c.Nodes()); got != want.nodes {
+				t.Errorf("after %v: %d supernodes, want %d", want.at, got, want.nodes)
+			}
+		}
+		cancel()
+		run.Wait()
+		if n := len(g.asked); n > 80 {
+			t.Errorf("the name was looked up %d times in ten minutes, want about every 10 s", n)
+		}
+	})
 }
