@@ -31,7 +31,7 @@ const (
 )
 
 // brokenImage is what is pulled while something breaks.
-func brokenImage() []int64 { return []int64{36 << 20, 14 << 20, 4 << 20} }
+func brokenImage() []int64 { return []int64{24 << 20, 10 << 20, 2 << 20} }
 
 // chaos breaks what a pull goes through. Pods come up every time, and not much later than by a direct pull.
 func (e *env) chaos(t *testing.T) {

@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -38,7 +37,18 @@ type ctConfig struct {
 	HelmExtraArgs        string   `json:"helm-extra-args"`
 }
 
-// chartTesting does what `ct lint` and `ct install` do with the charts of ct.yaml, for each ci values file.
+// laneLabel divides the nodes among releases that are tried at the same time.
+const laneLabel = "dragonfly-e2e/lane"
+
+// lane is a part of the nodes, for one release after the other.
+type lane struct {
+	name  string
+	nodes []string
+	files []string
+}
+
+// chartTesting does what `ct lint` and `ct install` do with the charts of ct.yaml, for each ci values file: on half of the nodes, one of each
+// container runtime, while the other half does the same with another file.
 func (e *env) chartTesting(t *testing.T) {
 	b, err := os.ReadFile(filepath.Join(e.root, "ct.yaml"))
 	if err != nil {
@@ -68,41 +78,78 @@ func (e *env) chartTested(t *testing.T, config ctConfig, dir, image string) {
 	if err != nil || len(files) < 2 {
 		t.Fatalf("%s has %d ci values files (%v)", dir, len(files), err)
 	}
-	for _, file := range files {
-		e.run(t, strings.TrimSuffix(filepath.Base(file), "-values.yaml"), func(t *testing.T) {
-			values, err := chartutil.ReadValuesFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, m := range lint.All(dir, values, config.Namespace, true).Messages {
-				if m.Severity > support.InfoSev {
-					t.Error(m)
+	lanes := e.lanes(t, files)
+	t.Run(filepath.Base(dir), func(t *testing.T) {
+		for _, l := range lanes {
+			t.Run(l.name, func(t *testing.T) {
+				t.Parallel()
+				for _, file := range l.files {
+					e.run(t, strings.TrimSuffix(filepath.Base(file), "-values.yaml"), func(t *testing.T) {
+						c := &ctInstall{env: e, config: config, dir: dir, name: filepath.Base(dir) + "-" + strings.ToLower(rand.Text()[:10]), lane: l}
+						c.install(t, e.here(c.linted(t, file), l.name, image))
+					})
 				}
-			}
-			c := &ctInstall{env: e, config: config, dir: dir, name: filepath.Base(dir) + "-" + strings.ToLower(rand.Text()[:10])}
-			c.install(t, e.here(values, image))
-		})
+			})
+		}
+	})
+}
+
+// lanes labels every other node until the test ends, and divides the files: what needs the control plane, or makes a Secret of a fixed name,
+// goes to the lane with the control plane.
+func (e *env) lanes(t *testing.T, files []string) []lane {
+	t.Helper()
+	lanes := []lane{{name: "control-plane"}, {name: "workers"}}
+	for i, n := range e.nodes {
+		l := &lanes[i%len(lanes)]
+		l.nodes = append(l.nodes, n)
+	}
+	for _, l := range lanes {
+		e.label(t, l.nodes, l.name)
+	}
+	for _, file := range files {
+		values, err := chartutil.ReadValuesFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		supernode, _ := values["supernode"].(map[string]any)
+		secret, _ := values["secret"].(map[string]any)
+		i := 1
+		if supernode["kind"] == "StaticPod" || supernode["nodeSelector"] != nil || secret["existingSecret"] != nil {
+			i = 0
+		}
+		lanes[i].files = append(lanes[i].files, file)
+	}
+	return lanes
+}
+
+// label labels nodes with their lane, until the test ends.
+func (e *env) label(t *testing.T, nodes []string, value string) {
+	t.Helper()
+	args := append([]string{"label", "nodes"}, nodes...)
+	t.Cleanup(func() {
+		if _, err := e.Cluster.Kubectl(cleanupContext(t), append(slices.Clone(args), laneLabel+"-")...); err != nil {
+			t.Error(err)
+		}
+	})
+	if _, err := e.Cluster.Kubectl(t.Context(), append(slices.Clone(args), laneLabel+"="+value)...); err != nil {
+		t.Fatal(err)
 	}
 }
 
-// here adds to a ci values file what ct gets by helm-extra-set-args: this place's registry, and an image of it for `helm test`.
-func (e *env) here(values map[string]any, image string) map[string]any {
-	out := maps.Clone(values)
-	dfdaemon, _ := out["dfdaemon"].(map[string]any)
-	if dfdaemon = maps.Clone(dfdaemon); dfdaemon == nil {
-		dfdaemon = map[string]any{}
-	}
+// here adds to a ci values file what ct gets by helm-extra-set-args: this place's registry, an image of it for `helm test`, and the nodes.
+func (e *env) here(values map[string]any, lane, image string) map[string]any {
+	on := func() map[string]any { return map[string]any{laneLabel: lane} }
+	dfdaemon, _ := values["dfdaemon"].(map[string]any)
 	allowed, _ := dfdaemon["allowUpstream"].([]any)
-	dfdaemon["allowUpstream"] = append(slices.Clone(allowed), e.Origin.Addr)
-	dfdaemon["plainHTTP"] = []any{e.Origin.Addr}
-	out["dfdaemon"] = dfdaemon
-	tests, _ := out["test"].(map[string]any)
-	if tests = maps.Clone(tests); tests == nil {
-		tests = map[string]any{}
-	}
-	tests["image"] = image
-	out["test"] = tests
-	return out
+	return chartutil.CoalesceTables(map[string]any{
+		"supernode": map[string]any{"nodeSelector": on()},
+		"dfdaemon": map[string]any{
+			"nodeSelector":  on(),
+			"allowUpstream": append(slices.Clone(allowed), e.Origin.Addr),
+			"plainHTTP":     []any{e.Origin.Addr},
+		},
+		"test": map[string]any{"image": image},
+	}, values)
 }
 
 // ctInstall is one run of ct install: a release of a random name, waited for, tested and deleted.
@@ -110,6 +157,22 @@ type ctInstall struct {
 	*env
 	config    ctConfig
 	dir, name string
+	lane      lane
+}
+
+// linted reads a values file and fails when `ct lint` would.
+func (c *ctInstall) linted(t *testing.T, file string) map[string]any {
+	t.Helper()
+	values, err := chartutil.ReadValuesFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range lint.All(c.dir, values, c.config.Namespace, true).Messages {
+		if m.Severity > support.InfoSev {
+			t.Error(m)
+		}
+	}
+	return values
 }
 
 func (c *ctInstall) install(t *testing.T, values map[string]any) {
@@ -204,7 +267,7 @@ func (c *ctInstall) externalByNotes(t *testing.T, notes string) {
 	if _, err := h.Exec(t.Context(), "ip", "address", "add", address+"/32", "dev", "eth0"); err != nil {
 		t.Fatal(err)
 	}
-	for _, n := range c.nodes {
+	for _, n := range c.lane.nodes {
 		if _, err := c.Cluster.Exec(t.Context(), n, "ip", "route", "replace", address, "via", h.IP); err != nil {
 			t.Fatal(err)
 		}

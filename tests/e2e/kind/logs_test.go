@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/dragonfly-kube/dragonfly/tests/e2e/kind/scrape"
@@ -15,6 +16,7 @@ import (
 
 // logs are those of cases that failed.
 type logs struct {
+	mu sync.Mutex // guards the fields below; cases may run at the same time
 	// dir is E2E_LOGS, or a folder made for the first failure.
 	dir  string
 	kept []string
@@ -35,6 +37,8 @@ func (e *env) keepLogs(t *testing.T) {
 	if !t.Failed() {
 		return
 	}
+	e.logs.mu.Lock()
+	defer e.logs.mu.Unlock()
 	name := strings.NewReplacer(" ", "_", ",", "").Replace(t.Name())
 	for _, kept := range e.logs.kept {
 		if strings.HasPrefix(kept, name) {
