@@ -118,8 +118,10 @@ func (g *generator) nodeConfig() {
 			container := object{containers.Content[i]}
 			if mode == "rollback" {
 				at := fmt.Sprintf("/spec/template/spec/initContainers/%d/", i)
+				unavailable := []string{"spec", "updateStrategy", "rollingUpdate", "maxUnavailable"}
 				g.write(dir+"/daemonset.yaml", object{list(operation("test", at+"name", container.at("name")),
-					operation("replace", at+"command", container.at("command")), operation("replace", at+"args", container.at("args")))})
+					operation("replace", at+"command", container.at("command")), operation("replace", at+"args", container.at("args")),
+					operation("replace", "/"+strings.Join(unavailable, "/"), o.at(unavailable...)))})
 				continue
 			}
 			ops := []*yaml.Node{operation("add", "/spec/template/spec/initContainers/-", container.node)}
