@@ -64,7 +64,11 @@ const authorityMap = "private-authority"
 // values are what a cluster with private registries has to say: one over plain HTTP, one with a certificate of its own authority.
 func (e *env) values() map[string]any {
 	return map[string]any{
-		"dfdaemon": map[string]any{"plainHTTP": []any{e.Origin.Addr}, "allowUpstream": []any{e.Origin.Addr, e.Private.Addr}},
+		"dfdaemon": map[string]any{
+			"plainHTTP": []any{e.Origin.Addr}, "allowUpstream": []any{e.Origin.Addr, e.Private.Addr},
+			// For upgrade and rollback: half of the nodes at a time.
+			"updateStrategy": map[string]any{"rollingUpdate": map[string]any{"maxUnavailable": "50%"}},
+		},
 		"registries": map[string]any{
 			"ca": []any{map[string]any{"host": e.Private.Addr, "configMap": authorityMap, "key": "ca.crt"}},
 		},

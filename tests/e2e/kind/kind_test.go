@@ -221,7 +221,7 @@ func copies(t *testing.T, layers []v1.Layer, counts map[string]origin.Gets) []fl
 }
 
 func (e *env) direct(t *testing.T) {
-	image, layers := e.push(t, 20<<20, 1<<20)
+	image, layers := e.push(t, 10<<20, 1<<20)
 	took, counts := e.deploy(t, "direct", image)
 	t.Logf("%d pods after %.1f s", len(e.nodes), took.Seconds())
 	for i, c := range copies(t, layers, counts) {

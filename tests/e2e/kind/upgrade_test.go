@@ -81,9 +81,6 @@ func changed(values map[string]any) map[string]any {
 		inner["image"] = map[string]any{"tag": nextTag}
 		inner["logLevel"] = "debug"
 		inner["diskQuota"] = "20GiB"
-		if component == "dfdaemon" {
-			inner["updateStrategy"] = map[string]any{"rollingUpdate": map[string]any{"maxUnavailable": "50%"}}
-		}
 		next[component] = inner
 	}
 	return next
