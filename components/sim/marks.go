@@ -11,6 +11,7 @@ import (
 
 	"github.com/dragonfly-kube/dragonfly/components/api"
 	"github.com/dragonfly-kube/dragonfly/components/internal/piece"
+	"github.com/dragonfly-kube/dragonfly/components/internal/proof"
 	"github.com/dragonfly-kube/dragonfly/components/internal/store"
 )
 
@@ -26,12 +27,13 @@ type marks struct {
 	id      string     // "" until the task is made
 	meta    api.Meta
 	held    bitset.BitSet
+	proofs  map[int]*proof.Proof
 	log     []int
 	changed chan struct{}
 	whole   bool
 }
 
-func newMarks() *marks { return &marks{changed: make(chan struct{})} }
+func newMarks() *marks { return &marks{proofs: map[int]*proof.Proof{}, changed: make(chan struct{})} }
 
 // Get implements store.Store.
 func (m *marks) Get(id string) (store.Task, error) {
@@ -127,6 +129,20 @@ func (m *marks) Count() int {
 
 // Digest implements store.Task.
 func (m *marks) Digest(i int) (piece.Digest, bool) { return digestOf(i), m.Has(i) }
+
+// Prove implements store.Task.
+func (m *marks) Prove(i int, p *proof.Proof) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.proofs[i] = p
+}
+
+// Proof implements store.Task.
+func (m *marks) Proof(i int) *proof.Proof {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.proofs[i]
+}
 
 // News implements store.Task.
 func (m *marks) News(since int) ([]int, <-chan struct{}) {

@@ -14,12 +14,13 @@ const (
 )
 
 // base packages of the engine: any engine package may build on them. Of store they take the interfaces: see openedStores.
-var base = []string{"piece", "store"}
+var base = []string{"piece", "proof", "store"}
 
 // below is what a base package itself may build on.
 var below = map[string][]string{
 	"piece": {},
-	"store": {module + "/components/api", internalPath + "piece"},
+	"proof": {internalPath + "piece"},
+	"store": {module + "/components/api", internalPath + "piece", internalPath + "proof"},
 }
 
 // allowed lists the imports between engine packages beyond the base, each with its reason. An entry that nothing uses fails the
@@ -141,6 +142,9 @@ func TestImportRulesCanSayNo(t *testing.T) {
 		"api may not use ours":                      {in("components/api"), in("components/internal/piece"), true},
 		"piece may not use the api":                 {in("components/internal/piece"), in("components/api"), true},
 		"store may use piece":                       {in("components/internal/store"), in("components/internal/piece"), false},
+		"store may use proof":                       {in("components/internal/store"), in("components/internal/proof"), false},
+		"proof may not use store":                   {in("components/internal/proof"), in("components/internal/store"), true},
+		"proof may not use the api":                 {in("components/internal/proof"), in("components/api"), true},
 		"store may not use the rest of the engine":  {in("components/internal/store"), in("components/internal/origin"), true},
 		"an engine package may use store":           {in("components/internal/upload"), in("components/internal/store"), false},
 		"piece may use a module":                    {in("components/internal/piece"), "github.com/bits-and-blooms/bitset", false},

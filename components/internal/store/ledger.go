@@ -10,6 +10,7 @@ import (
 
 	"github.com/dragonfly-kube/dragonfly/components/api"
 	"github.com/dragonfly-kube/dragonfly/components/internal/piece"
+	"github.com/dragonfly-kube/dragonfly/components/internal/proof"
 )
 
 // ledger is what is known of a task in memory: its metadata, the pieces held, and the log of their arrival. It knows nothing of
@@ -20,6 +21,7 @@ type ledger struct {
 	held    bitset.BitSet
 	count   int
 	digests map[int]piece.Digest
+	proofs  map[int]*proof.Proof // also of pieces that are on their way; at most one for each piece that there can be
 	// suspect pieces are held but were not verified since an unclean stop.
 	suspect bitset.BitSet
 	// end is where the content ends, told by a short piece while the length is unknown; else -1.
@@ -31,7 +33,7 @@ type ledger struct {
 
 func newLedger(m api.Meta) *ledger {
 	m.Header = maps.Clone(m.Header)
-	return &ledger{meta: m, digests: make(map[int]piece.Digest), end: -1}
+	return &ledger{meta: m, digests: make(map[int]piece.Digest), proofs: make(map[int]*proof.Proof), end: -1}
 }
 
 func (l *ledger) Meta() api.Meta {
@@ -75,6 +77,25 @@ func (l *ledger) Digest(i int) (piece.Digest, bool) {
 	defer l.mu.Unlock()
 	d, ok := l.digests[i]
 	return d, ok
+}
+
+func (l *ledger) Prove(i int, p *proof.Proof) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if n := l.layout().Count(); i < 0 || i >= piece.MaxCount || n >= 0 && i >= n {
+		return
+	}
+	l.proofs[i] = p
+}
+
+func (l *ledger) Proof(i int) *proof.Proof {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := l.proofs[i]
+	if d, held := l.digests[i]; !held || p == nil || p.Digest != d {
+		return nil
+	}
+	return p
 }
 
 func (l *ledger) IsComplete() bool {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/dragonfly-kube/dragonfly/components/api"
 	"github.com/dragonfly-kube/dragonfly/components/internal/piece"
+	"github.com/dragonfly-kube/dragonfly/components/internal/proof"
 )
 
 var (
@@ -56,6 +57,11 @@ type Task interface {
 	Count() int
 	// Digest of a held piece.
 	Digest(i int) (piece.Digest, bool)
+	// Prove keeps a proof of piece i, whether that is held yet or not, in place of an earlier one. Proofs are in memory, while the
+	// task is: a restart loses them.
+	Prove(i int, p *proof.Proof)
+	// Proof returns the proof of a held piece, nil where there is none for the digest that the piece has.
+	Proof(i int) *proof.Proof
 	// News returns the pieces gained from the since-th on, in the order gained, and a channel closed at the next change of anything:
 	// a piece gained or dropped, the metadata, completion. A dropped piece that is gained again is told again; one that is told may be
 	// dropped meanwhile.

@@ -34,6 +34,7 @@ func Run(t *testing.T, open func(*testing.T) store.Store) {
 		{"bad ids and metadata are refused", testRefuse},
 		{"a piece is held after its commit and read back", testPiece},
 		{"a piece of wrong digest or length leaves nothing", testWrongPiece},
+		{"a proof is told of a held piece with its digest only", testProof},
 		{"an aborted piece leaves nothing", testAbort},
 		{"of several writers of a piece the first good commit wins", testWriters},
 		{"a corrupt writer never harms a good one", testCorruptWriter},
