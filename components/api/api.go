@@ -24,6 +24,9 @@ const (
 	HeaderPeer = "X-Dragonfly-Peer"
 	// HeaderPick goes with a 204 answer to a pick: PickAgain or PickOver.
 	HeaderPick = "X-Dragonfly-Pick"
+	// HeaderProof goes with a 206 answer for pieces: for each of them, in order, its digest and the supernode's signature of it; see
+	// docs/architecture.md, "Data plane".
+	HeaderProof = "X-Dragonfly-Proof"
 	// HeaderTask names the task an answer of the mirror was served from.
 	HeaderTask = "X-Dragonfly-Task"
 	// HeaderSource says how a mirror answer began: "swarm", "cache" or "origin".
@@ -87,6 +90,9 @@ type RegisterRequest struct {
 	Private bool `json:"private,omitempty"`
 	// SeedOnly asks for no parents but the seed (dfget --pattern cdn).
 	SeedOnly bool `json:"seed_only,omitempty"`
+	// Proofs says that the peer checks the proofs that come with pieces: digests that the supernode signs need not be told. The answer
+	// then tells of no pieces, only the stream does. A peer that holds pieces leaves it out, to compare them with the digests told.
+	Proofs bool `json:"proofs,omitempty"`
 }
 
 // Parent is a peer to fetch pieces from.
@@ -103,6 +109,11 @@ type Update struct {
 	Meta *Meta `json:"meta,omitempty"`
 	// Pieces became known since Seq of the previous update.
 	Pieces Pieces `json:"pieces,omitempty"`
+	// Signed are pieces, as ranges "0-17,19", that became known as Pieces do, but whose digests come with the pieces and a proof. Only a
+	// peer that registered with Proofs hears of them.
+	Signed string `json:"signed,omitempty"`
+	// Key is the public key that proofs of this task are checked with (Ed25519); it replaces the previous one. Absent means unchanged.
+	Key []byte `json:"key,omitempty"`
 	// Seq counts the pieces told so far; a stream opened with ?since=Seq goes on behind them.
 	Seq int `json:"seq,omitempty"`
 	// Content is the whole content when it is one piece or less.

@@ -24,6 +24,9 @@ func EventsPath(task, peer string, since int) string {
 	return RegisterPath(task) + "/" + url.PathEscape(peer) + "/events?since=" + strconv.Itoa(since)
 }
 
+// AllDigestsPath is the event stream that tells the digests of all pieces, signed ones too.
+func AllDigestsPath(task, peer string) string { return EventsPath(task, peer, 0) + "&digests=all" }
+
 // ReportsPath takes a registered peer's reports.
 func ReportsPath(task, peer string) string {
 	return RegisterPath(task) + "/" + url.PathEscape(peer) + "/reports"

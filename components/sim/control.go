@@ -127,6 +127,15 @@ func (s *session) Report(ctx context.Context, r api.Report) error {
 
 // Events implements transfer.Session.
 func (s *session) Events(ctx context.Context, since int, f func(*api.Update)) error {
+	return s.follow(ctx, since, false, f)
+}
+
+// AllDigests implements transfer.Session.
+func (s *session) AllDigests(ctx context.Context, f func(*api.Update)) error {
+	return s.follow(ctx, 0, true, f)
+}
+
+func (s *session) follow(ctx context.Context, since int, all bool, f func(*api.Update)) error {
 	x, err := s.c.connect(ctx)
 	if err != nil {
 		return err
@@ -135,7 +144,7 @@ func (s *session) Events(ctx context.Context, since int, f func(*api.Update)) er
 	if err := carry(ctx, x.there, headSize, &s.c.s.calls); err != nil {
 		return err
 	}
-	st, err := s.c.s.swarm.Open(s.task, s.peer, since)
+	st, err := s.c.s.swarm.Open(s.task, s.peer, since, all)
 	if err != nil {
 		return fmt.Errorf("open the event stream: %w", err)
 	}

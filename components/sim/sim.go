@@ -155,7 +155,7 @@ func build(ctx context.Context, cfg Config) *swarmNet {
 		Rand: rand.New(rand.NewPCG(cfg.Seed, 1)), Log: quiet(), Registerer: prometheus.NewRegistry(),
 	})
 	s.seed.pieces = upload.New(cfg.Upload, upload.Deps{
-		Store: s.seed.store, Picker: picker{s}, Log: quiet(), Registerer: prometheus.NewRegistry(),
+		Store: s.seed.store, Picker: picker{s}, Prover: s.swarm, Log: quiet(), Registerer: prometheus.NewRegistry(),
 	})
 	for i := range cfg.Peers {
 		n := s.newNode(ctx, i+1, cfg.RateOf(i))

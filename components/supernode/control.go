@@ -90,7 +90,7 @@ func (s *Server) getEvents(c *gin.Context) {
 		refuse(c, http.StatusBadRequest, api.CodeBadRequest, "since is the number of pieces heard of, 0 or more")
 		return
 	}
-	st, err := s.swarm.Open(c.Param("task"), c.Param("peer"), since)
+	st, err := s.swarm.Open(c.Param("task"), c.Param("peer"), since, c.Query("digests") == "all")
 	if err != nil {
 		s.refuseError(c, err)
 		return

@@ -92,7 +92,7 @@ func New(cfg Config, log *slog.Logger) (_ *Server, err error) {
 		Manifests: newManifests(), Keys: s.keys, Log: log, Registerer: s.registry,
 	})
 	s.pieces = upload.New(upload.Config{Rate: cfg.UploadRate, Slots: cfg.UploadSlots}, upload.Deps{
-		Store: s.store, Picker: picker{s.swarm}, Tickets: s.keys, Log: log, Registerer: s.registry,
+		Store: s.store, Picker: picker{s.swarm}, Prover: s.swarm, Tickets: s.keys, Log: log, Registerer: s.registry,
 	})
 	if s.register, err = net.Listen("tcp", cfg.RegisterAddr); err != nil {
 		return nil, fmt.Errorf("listen for the control plane: %w", err)

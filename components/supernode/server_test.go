@@ -116,13 +116,18 @@ func call(t *testing.T, method, url string, in, out any) int {
 // follow reads a peer's event stream until done says so, and returns all updates as one.
 func follow(t *testing.T, s *Server, task, peer string, first api.Update, done func(*api.Update) bool) api.Update {
 	t.Helper()
-	sum := first
-	if done(&sum) {
-		return sum
+	if done(&first) {
+		return first
 	}
+	return followAt(t, base(s)+api.EventsPath(task, peer, first.Seq), first, done)
+}
+
+// followAt is follow of the stream at an address.
+func followAt(t *testing.T, url string, sum api.Update, done func(*api.Update) bool) api.Update {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base(s)+api.EventsPath(task, peer, first.Seq), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +148,7 @@ func follow(t *testing.T, s *Server, task, peer string, first api.Update, done f
 			return sum
 		}
 	}
-	t.Fatalf("the stream of %s ended before what was waited for; so far: %d pieces, complete %v: %v", peer, len(sum.Pieces), sum.Complete, lines.Err())
+	t.Fatalf("the stream at %s ended before what was waited for; so far: %d pieces, complete %v: %v", url, len(sum.Pieces), sum.Complete, lines.Err())
 	return sum
 }
 
@@ -153,6 +158,12 @@ func merge(sum, u *api.Update) {
 	sum.Source = sum.Source || u.Source
 	if u.Seq > 0 {
 		sum.Seq = u.Seq
+	}
+	if u.Signed != "" {
+		sum.Signed += u.Signed + " "
+	}
+	if u.Key != nil {
+		sum.Key = u.Key
 	}
 	if u.Meta != nil {
 		sum.Meta = u.Meta

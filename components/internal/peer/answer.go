@@ -15,6 +15,7 @@ import (
 
 	"github.com/dragonfly-kube/dragonfly/components/api"
 	"github.com/dragonfly-kube/dragonfly/components/internal/piece"
+	"github.com/dragonfly-kube/dragonfly/components/internal/proof"
 	"github.com/dragonfly-kube/dragonfly/components/internal/store"
 )
 
@@ -108,12 +109,21 @@ func (a *answer) content(resp *http.Response) (Result, error) {
 			return Broken, fmt.Errorf("answer holds bytes %d+%d, asked for %d-%d", off, n, want, end-1)
 		}
 	}
+	proofs, err := proof.ParseList(resp.Header.Get(api.HeaderProof), int((n+layout.Size-1)/layout.Size))
+	if err != nil {
+		a.lane.link.events.Wrong(a.lane.link.parent.Peer, first)
+		return Broken, fmt.Errorf("answer for pieces from %d on: %w", first, err)
+	}
 	a.body = resp.Body
 	a.in.left = n + maxHead // what is buffered ahead included
 	for i := first; n > 0; i++ {
 		_, size := layout.Range(i)
 		size = min(size, n)
-		if err := a.piece(i, size); err != nil {
+		var p *proof.Proof
+		if len(proofs) > 0 {
+			p, proofs = proofs[0], proofs[1:]
+		}
+		if err := a.piece(i, size, p); err != nil {
 			return Broken, err
 		}
 		n -= size
@@ -129,12 +139,15 @@ func (a *answer) limit(l piece.Layout) int64 {
 	return int64(a.request.Count) * l.Size
 }
 
-// piece reads, verifies and keeps one piece.
-func (a *answer) piece(i int, size int64) error {
+// piece reads, verifies and keeps one piece, whose digest p proves unless nil.
+func (a *answer) piece(i int, size int64, p *proof.Proof) error {
 	link := a.lane.link
 	ctx, cancel := context.WithTimeout(a.lane.ctx, digestWait)
-	d, err := link.task.Digest(ctx, i)
+	d, err := link.task.Digest(ctx, i, p)
 	cancel()
+	if errors.Is(err, proof.ErrWrong) {
+		link.events.Wrong(link.parent.Peer, i)
+	}
 	if err != nil {
 		return fmt.Errorf("digest of piece %d: %w", i, err)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/dragonfly-kube/dragonfly/components/api"
 	"github.com/dragonfly-kube/dragonfly/components/internal/piece"
+	"github.com/dragonfly-kube/dragonfly/components/internal/proof"
 	"github.com/dragonfly-kube/dragonfly/components/internal/store"
 )
 
@@ -54,8 +55,9 @@ type Task interface {
 	Layout() piece.Layout
 	// Ticket opens the task at other peers; "" when no secret is set.
 	Ticket() string
-	// Digest waits until the digest of piece i is known.
-	Digest(ctx context.Context, i int) (piece.Digest, error)
+	// Digest returns the digest that piece i must have: what p proves, or, where p is nil or no proof that can be checked, what the control
+	// plane tells, once it does. proof.ErrWrong when p is forged or damaged.
+	Digest(ctx context.Context, i int, p *proof.Proof) (piece.Digest, error)
 	// Writer starts piece i; nil without an error when the piece is held already.
 	Writer(i int, d piece.Digest) (store.PieceWriter, error)
 }
@@ -69,7 +71,7 @@ type Events interface {
 	Room(parent string, load int)
 	// Piece: n bytes of piece i came; kept is false when it was held before.
 	Piece(parent string, i int, n int64, kept bool)
-	// Wrong: the bytes of piece i did not match its digest.
+	// Wrong: the bytes of piece i did not match its digest, or the proof that came with it was wrong.
 	Wrong(parent string, i int)
 	// Full: the store can't take more.
 	Full(err error)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/dragonfly-kube/dragonfly/components/api"
 	"github.com/dragonfly-kube/dragonfly/components/internal/piece"
+	"github.com/dragonfly-kube/dragonfly/components/internal/proof"
 	"github.com/dragonfly-kube/dragonfly/components/internal/store"
 )
 
@@ -48,7 +49,7 @@ func (d *download) ID() string           { return testID }
 func (d *download) Layout() piece.Layout { return d.task.Layout() }
 func (d *download) Ticket() string       { return "ticket" }
 
-func (d *download) Digest(_ context.Context, i int) (piece.Digest, error) {
+func (d *download) Digest(_ context.Context, i int, _ *proof.Proof) (piece.Digest, error) {
 	off, n := d.Layout().Range(i)
 	return piece.Sum(d.body[off : off+n]), nil
 }
@@ -230,7 +231,7 @@ func TestAnswersOfAParent(t *testing.T) {
 func TestAPieceHeldMeanwhileIsCountedAsDuplicate(t *testing.T) {
 	t.Parallel()
 	d := newDownload(t, 1)
-	sum, _ := d.Digest(t.Context(), 0)
+	sum, _ := d.Digest(t.Context(), 0, nil)
 	w, err := d.Writer(0, sum)
 	if err != nil {
 		t.Fatal(err)

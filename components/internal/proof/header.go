@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// MaxList is the most proofs in one header, so that the head of an answer stays small (about 36 KB): a run that a child asks for has at
+// MaxList is the most proofs in one header, so that the head of an answer stays small (about 18 KB): a run that a child asks for has at
 // most 64 pieces.
-const MaxList = 256
+const MaxList = 128
 
 // FormatList writes proofs of pieces in a row for api.HeaderProof: base64 (RFC 4648, section 5, without padding), separated by commas. A
 // nil proof is an empty word. "" when there is none at all.

@@ -84,7 +84,16 @@ func (s *Session) Supernode() string { return s.node.addr }
 // Events opens the event stream behind since and calls f with each update until the stream ends; it always returns an error. A
 // supernode that is silent or gone counts as dead from then on; *api.Error with CodeUnknownPeer means: register again.
 func (s *Session) Events(ctx context.Context, since int, f func(*api.Update)) error {
-	err := s.node.watched(ctx, s.client.cfg.Silence, func(ctx context.Context) error { return s.read(ctx, since, f) })
+	return s.follow(ctx, api.EventsPath(s.task, s.peer, since), f)
+}
+
+// AllDigests is Events from the start on, with the digests of signed pieces as well.
+func (s *Session) AllDigests(ctx context.Context, f func(*api.Update)) error {
+	return s.follow(ctx, api.AllDigestsPath(s.task, s.peer), f)
+}
+
+func (s *Session) follow(ctx context.Context, path string, f func(*api.Update)) error {
+	err := s.node.watched(ctx, s.client.cfg.Silence, func(ctx context.Context) error { return s.read(ctx, path, f) })
 	var refused *api.Error
 	if ctx.Err() == nil && !errors.As(err, &refused) {
 		s.client.lost(s.node, err)
@@ -92,8 +101,8 @@ func (s *Session) Events(ctx context.Context, since int, f func(*api.Update)) er
 	return fmt.Errorf("event stream of supernode %s: %w", s.node.addr, err)
 }
 
-func (s *Session) read(ctx context.Context, since int, f func(*api.Update)) error {
-	resp, err := s.node.do(ctx, http.MethodGet, api.EventsPath(s.task, s.peer, since), nil)
+func (s *Session) read(ctx context.Context, path string, f func(*api.Update)) error {
+	resp, err := s.node.do(ctx, http.MethodGet, path, nil)
 	if err != nil {
 		return err
 	}

@@ -43,7 +43,7 @@ func (s *Swarm) admitCrowd(b *testing.B) {
 		if _, err := s.Register(b.Context(), taskID, r, "192.0.2.1:8002"); err != nil {
 			b.Fatal(err)
 		}
-		if _, err := s.Open(taskID, r.Peer, 1024); err != nil {
+		if _, err := s.Open(taskID, r.Peer, 1024, false); err != nil {
 			b.Fatal(err)
 		}
 		if err := s.Report(taskID, r.Peer, &api.Report{Have: "0-511"}); err != nil {

@@ -21,7 +21,7 @@ func TestTheAnswerToARegistrationHoldsTheFirstPiecesAndTheStreamTheRest(t *testi
 		complete bool
 	}{{firstPieces, firstPieces, false}, {0, maxPieces, false}, {0, 1, true}} {
 		var u api.Update
-		tk.contentNews(&peer{}, &cursor{most: want.most, seq: told}, &u)
+		tk.contentNews(&peer{}, &cursor{most: want.most, seq: told}, &u, true)
 		told += len(u.Pieces)
 		if len(u.Pieces) != want.pieces || u.Seq != told || u.Complete != want.complete {
 			t.Errorf("got %d pieces, seq %d, complete %v; want %+v", len(u.Pieces), u.Seq, u.Complete, want)

@@ -216,12 +216,18 @@ type listener struct {
 	pings int
 	err   error
 	lists int // of parents, heard
+	news  int // updates that say something
 }
 
 // listen opens the stream of a peer that has registered.
 func (w *world) listen(name string, since int) *listener {
 	w.t.Helper()
-	st, err := w.Open(taskID, name, since)
+	return w.listenTo(name, since, false)
+}
+
+func (w *world) listenTo(name string, since int, all bool) *listener {
+	w.t.Helper()
+	st, err := w.Open(taskID, name, since, all)
 	if err != nil {
 		w.t.Fatalf("open the stream of %s: %v", name, err)
 	}
@@ -251,6 +257,7 @@ func (l *listener) run(ctx context.Context) {
 		case empty(&u):
 			l.pings++
 		default:
+			l.news++
 			add(&l.sum, &u)
 			if u.Parents != nil {
 				l.lists++
@@ -278,6 +285,12 @@ func add(sum, u *api.Update) {
 	sum.Complete = sum.Complete || u.Complete
 	sum.Source = sum.Source || u.Source
 	sum.Seq = max(sum.Seq, u.Seq)
+	if u.Signed != "" {
+		sum.Signed += u.Signed + " "
+	}
+	if u.Key != nil {
+		sum.Key = u.Key
+	}
 	if u.Meta != nil {
 		sum.Meta = u.Meta
 	}

@@ -57,7 +57,7 @@ func TestAStreamShowsSignsOfLifeAndGoesOnWhereTheLastEnded(t *testing.T) {
 		}
 		third.hangUp()
 		after(6 * time.Second)
-		if _, err := w.Open(taskID, "p1", 0); !errors.Is(err, ErrUnknownPeer) {
+		if _, err := w.Open(taskID, "p1", 0, false); !errors.Is(err, ErrUnknownPeer) {
 			t.Errorf("after more than 5 s without a stream: %v, want ErrUnknownPeer", err)
 		}
 	})
@@ -435,7 +435,7 @@ func (w *world) act(rng *rand.Rand, name string, streams map[string]*listener) {
 		}
 		_, _ = w.Register(w.t.Context(), taskID, r, "192.0.2.1:8002")
 	case 3, 4:
-		if st, err := w.Open(taskID, name, 0); err == nil {
+		if st, err := w.Open(taskID, name, 0, rng.IntN(2) == 0); err == nil {
 			if l := streams[name]; l != nil {
 				l.hangUp()
 			}

@@ -16,7 +16,7 @@ func (s *Swarm) Pick(ctx context.Context, id string, limit int64) (off, n int64,
 		if l.Size > 0 {
 			first, count, ok = t.fresh.Take(l, limit)
 		}
-		over, changed := t.gone || !t.busy, t.changed
+		over, changed, supplied := t.gone || !t.busy, t.changed, t.supplied
 		t.mu.Unlock()
 		if ok {
 			off, _ = l.Range(first)
@@ -28,6 +28,7 @@ func (s *Swarm) Pick(ctx context.Context, id string, limit int64) (off, n int64,
 		}
 		select {
 		case <-changed:
+		case <-supplied:
 		case <-ctx.Done():
 			return 0, 0, ctx.Err()
 		}

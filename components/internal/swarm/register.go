@@ -83,7 +83,7 @@ func (t *task) member(req *api.RegisterRequest, seedAddr string) (*peer, error) 
 	if old := t.peers[req.Peer]; old != nil {
 		if old.host.ID == req.Host.ID && old.failed == nil && !old.complete && old.seedOnly == req.SeedOnly && place(old.host) == place(req.Host) {
 			t.forgetHave(old)
-			old.host, old.private, old.sourceFailed, old.access = req.Host, req.Private, false, 0
+			old.host, old.private, old.proofs, old.sourceFailed, old.access = req.Host, req.Private, req.Proofs, false, 0
 			old.seedAddr = seedAddr
 			old.parentsVersion++
 			return old, nil
@@ -93,7 +93,7 @@ func (t *task) member(req *api.RegisterRequest, seedAddr string) (*peer, error) 
 	if len(t.peers) >= t.s.cfg.MaxPeers {
 		return nil, fmt.Errorf("%w: the task has %d peers", ErrFull, len(t.peers))
 	}
-	p := &peer{id: req.Peer, host: req.Host, seedAddr: seedAddr, private: req.Private, seedOnly: req.SeedOnly}
+	p := &peer{id: req.Peer, host: req.Host, seedAddr: seedAddr, private: req.Private, seedOnly: req.SeedOnly, proofs: req.Proofs}
 	t.add(p)
 	return p, nil
 }
@@ -160,14 +160,15 @@ func (t *task) grace() {
 func (t *task) firstAnswer(ctx context.Context, p *peer) (api.Update, error) {
 	timer := time.NewTimer(t.s.cfg.FirstAnswer)
 	defer timer.Stop()
-	c := cursor{most: firstPieces}
+	c := cursor{most: firstPieces, silent: p.proofs, brief: p.proofs}
 	for wait := true; ; {
 		t.mu.Lock()
 		ready := t.failed != nil || p.failed != nil || p.source || t.gone ||
 			t.meta.PieceSize > 0 && !t.checking && (!t.tiny() || t.proven || !t.fetching)
 		changed := t.changed
 		if ready || !wait {
-			u := t.news(p, &c)
+			u := t.news(p, &c, true)
+			p.answered = c
 			t.mu.Unlock()
 			return t.complete(u, &c), nil
 		}

@@ -6,7 +6,11 @@ import (
 	"io"
 	"time"
 
+	"github.com/bits-and-blooms/bitset"
+
 	"github.com/dragonfly-kube/dragonfly/components/api"
+	"github.com/dragonfly-kube/dragonfly/components/internal/piece"
+	"github.com/dragonfly-kube/dragonfly/components/internal/proof"
 )
 
 const (
@@ -26,9 +30,12 @@ const (
 
 // cursor is how far one listener has heard.
 type cursor struct {
-	seq           int  // pieces
-	most          int  // of them in one update; 0 means maxPieces
-	meta          bool // was told
+	seq           int           // pieces
+	most          int           // of them in one update; 0 means maxPieces
+	brief         bool          // digests of signed pieces are not told
+	silent        bool          // no pieces are told, but that of tiny content
+	signer        *proof.Signer // whose key was told
+	meta          bool          // was told
 	metaVersion   int
 	parents       int // version + 1
 	source        bool
@@ -50,13 +57,15 @@ type Stream struct {
 }
 
 // Open starts the event stream of a registered peer that has heard since pieces. A newer stream ends an older one. The caller closes it.
-func (s *Swarm) Open(id, name string, since int) (*Stream, error) {
+// all tells the digests of signed pieces to a peer that registered with proofs, too.
+func (s *Swarm) Open(id, name string, since int, all bool) (*Stream, error) {
 	var st *Stream
 	err := s.with(id, name, func(t *task, p *peer) error {
 		if since < 0 || since > len(t.log) {
 			since = 0 // of another life of the supernode
 		}
-		st = &Stream{t: t, p: p, c: cursor{seq: since}, closed: make(chan struct{})}
+		st = &Stream{t: t, p: p, c: p.heard(since), closed: make(chan struct{})}
+		st.c.brief = p.proofs && !all
 		if p.stream != nil {
 			close(p.stream.closed)
 		} else {
@@ -68,6 +77,17 @@ func (s *Swarm) Open(id, name string, since int) (*Stream, error) {
 		return nil
 	})
 	return st, err
+}
+
+// heard is where a stream begins that goes on behind since: what the answer to the registration told is not told again by the first.
+func (p *peer) heard(since int) cursor {
+	c := p.answered
+	p.answered = cursor{}
+	if c.seq != since {
+		return cursor{seq: since}
+	}
+	c.most, c.silent = 0, false
+	return c
 }
 
 // Close ends the stream. Without a new one the peer leaves the swarm soon.
@@ -99,17 +119,18 @@ func (st *Stream) Next(ctx context.Context) (api.Update, error) {
 	if err := st.pace(ctx); err != nil {
 		return api.Update{}, err
 	}
-	for {
-		u, changed, err := st.news()
-		if err != nil || changed == nil {
+	for due := false; ; {
+		u, changed, supplied, err := st.news(due)
+		if err != nil || changed == nil || due {
 			st.last = time.Now()
 			return u, err
 		}
 		select {
 		case <-changed:
+		case <-supplied:
 		case <-st.p.wake:
 		case <-ping.C:
-			return api.Update{}, nil
+			due = true
 		case <-st.closed:
 			return api.Update{}, io.EOF
 		case <-st.t.s.ctx.Done():
@@ -143,28 +164,30 @@ func (st *Stream) pace(ctx context.Context) error {
 	}
 }
 
-// news returns what is new, or a channel that is closed when there is.
-func (st *Stream) news() (api.Update, <-chan struct{}, error) {
+// news returns what is new, or channels that are closed when there is. due says that a sign of life is to go out anyway.
+func (st *Stream) news(due bool) (u api.Update, changed, supplied <-chan struct{}, err error) {
 	t := st.t
 	t.mu.Lock()
 	failed := t.failed != nil || st.p.failed != nil
 	orphan := st.p.resident || !failed && (t.gone || t.peers[st.p.id] != st.p)
 	if st.over(failed && st.told || orphan) {
 		t.mu.Unlock()
-		return api.Update{}, nil, io.EOF
+		return api.Update{}, nil, nil, io.EOF
 	}
-	var u api.Update
 	if st.ending.IsZero() {
-		u = t.news(st.p, &st.c)
+		u = t.news(st.p, &st.c, due)
 		st.told = u.Failed != nil
 	}
-	changed := t.changed
+	changed = t.changed
+	if !t.brief(&st.c) {
+		supplied = t.supplied
+	}
 	t.mu.Unlock()
 	u = t.complete(u, &st.c)
 	if !empty(&u) {
-		return u, nil, nil
+		return u, nil, nil, nil
 	}
-	return u, changed, nil
+	return u, changed, supplied, nil
 }
 
 // over reports whether a stream that has nothing more to tell should end. It is the peer that is to end it: to a peer, a stream
@@ -180,12 +203,12 @@ func (st *Stream) over(nothingMore bool) bool {
 }
 
 func empty(u *api.Update) bool {
-	return u.Meta == nil && len(u.Pieces) == 0 && u.Content == nil && u.Parents == nil && u.Ticket == "" &&
+	return u.Meta == nil && len(u.Pieces) == 0 && u.Signed == "" && u.Key == nil && u.Content == nil && u.Parents == nil && u.Ticket == "" &&
 		!u.Source && !u.Complete && u.Failed == nil
 }
 
-// news collects what p has not heard. The cursor moves on.
-func (t *task) news(p *peer, c *cursor) (u api.Update) {
+// news collects what p has not heard. The cursor moves on. What can wait for the next sign of life does, unless that is due.
+func (t *task) news(p *peer, c *cursor, due bool) (u api.Update) {
 	if u.Failed = t.failed; u.Failed == nil {
 		u.Failed = p.failed
 	}
@@ -194,7 +217,7 @@ func (t *task) news(p *peer, c *cursor) (u api.Update) {
 	}
 	switch {
 	case !t.checking:
-		t.contentNews(p, c, &u)
+		t.contentNews(p, c, &u, due)
 	case !c.meta && c.parents == 0:
 		u.Meta = &api.Meta{Length: -1} // the first answer always tells what is known
 	}
@@ -216,21 +239,55 @@ func (t *task) news(p *peer, c *cursor) (u api.Update) {
 }
 
 // contentNews collects what is new of the content.
-func (t *task) contentNews(p *peer, c *cursor, u *api.Update) {
+func (t *task) contentNews(p *peer, c *cursor, u *api.Update, due bool) {
 	if c.metaVersion != t.metaVersion || !c.meta {
 		c.metaVersion, c.meta = t.metaVersion, true
 		meta := t.meta
 		u.Meta = &meta
 	}
-	if end := min(len(t.log), c.seq+cmp.Or(c.most, maxPieces)); end > c.seq {
-		u.Pieces = t.log[c.seq:end:end]
-		c.seq = end
+	if p.proofs && c.signer != t.signer && t.signs() {
+		c.signer, u.Key = t.signer, t.signer.Key()
+	}
+	if !c.silent || t.tiny() {
+		t.pieceNews(c, u, due)
 	}
 	u.Seq = c.seq
 	if t.told() && c.seq == len(t.log) && !c.complete {
 		c.complete, u.Complete = true, true
 	}
 	c.wantContent = t.tiny() && t.proven && !c.content && !p.complete
+}
+
+// signs reports whether digests come with the pieces, as those do that the seed reads.
+func (t *task) signs() bool {
+	return t.meta.PieceSize > 0 && !t.tiny() && (t.fetching || t.atSeed.Any())
+}
+
+// brief reports whether a listener is not told the digests of signed pieces. The one of tiny content goes with it.
+func (t *task) brief(c *cursor) bool { return c.brief && !t.tiny() }
+
+// pieceNews collects the pieces that are new. Signed ones alone are no reason for an update before the next sign of life, unless they are
+// the first or the last: children hear of them from each other.
+func (t *task) pieceNews(c *cursor, u *api.Update, due bool) {
+	end := min(len(t.log), c.seq+cmp.Or(c.most, maxPieces))
+	news := t.log[c.seq:end:end]
+	if !t.brief(c) {
+		u.Pieces, c.seq = news, end
+		return
+	}
+	signed := &bitset.BitSet{}
+	var told []api.Piece
+	for _, p := range news {
+		if t.signed.Test(uint(p.Index)) {
+			signed.Set(uint(p.Index))
+		} else {
+			told = append(told, p)
+		}
+	}
+	if len(told) == 0 && !due && c.seq > 0 && !t.told() {
+		return
+	}
+	u.Pieces, u.Signed, c.seq = told, piece.FormatRanges(signed), end
 }
 
 // complete reads the content of a tiny task into the update, without the lock.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/dragonfly-kube/dragonfly/components/api"
 	"github.com/dragonfly-kube/dragonfly/components/internal/piece"
+	"github.com/dragonfly-kube/dragonfly/components/internal/proof"
 	"github.com/dragonfly-kube/dragonfly/components/internal/scheduler"
 )
 
@@ -27,8 +28,9 @@ type task struct {
 	gone   bool       // no longer in Swarm.tasks
 	active time.Time  // last sign of interest
 	failed *api.Error // told to every peer; the task is dropped soon after
-	// changed is closed, and replaced, at every change that all peers are to hear of.
-	changed chan struct{}
+	// changed is closed, and replaced, at every change that all peers are to hear of, and supplied when the seed gains a piece, of which
+	// those hear that wait for it.
+	changed, supplied chan struct{}
 
 	url, digest string
 	meta        api.Meta
@@ -40,6 +42,11 @@ type task struct {
 	checked  time.Time
 	// adopted is true when some digest came from peers and the seed has not proven the whole.
 	adopted bool
+
+	// signer is of this life of the task, so that no proof outlives what may change: content that no digest names.
+	signer *proof.Signer
+	signed bitset.BitSet        // the seed was the first to have them, so that their digests come with them
+	proofs map[int]*proof.Proof // made so far
 
 	atSeed bitset.BitSet // held by the seed
 	proven bool          // the seed holds the whole and verified it
@@ -61,6 +68,9 @@ func newTask(s *Swarm, id string) *task {
 		s: s, id: id,
 		active:    time.Now(),
 		changed:   make(chan struct{}),
+		supplied:  make(chan struct{}),
+		signer:    proof.NewSigner(),
+		proofs:    map[int]*proof.Proof{},
 		meta:      api.Meta{Length: -1},
 		peers:     map[string]*peer{},
 		residents: map[string]*peer{},
@@ -113,6 +123,12 @@ func (t *task) retire() {
 func (t *task) notify() {
 	close(t.changed)
 	t.changed = make(chan struct{})
+}
+
+// notifySupplied wakes those who wait for pieces of the seed.
+func (t *task) notifySupplied() {
+	close(t.supplied)
+	t.supplied = make(chan struct{})
 }
 
 func (t *task) layout() piece.Layout {
@@ -173,8 +189,20 @@ func (t *task) limit() int {
 	return len(t.position) + unknownAhead
 }
 
-// learn adds a piece's digest to the log.
+// learn adds a piece's digest that a peer tells to the log.
 func (t *task) learn(p api.Piece) error {
+	known := len(t.log)
+	if err := t.enlist(p); err != nil {
+		return err
+	}
+	if len(t.log) > known {
+		t.notify()
+	}
+	return nil
+}
+
+// enlist is learn, of which nobody is told yet.
+func (t *task) enlist(p api.Piece) error {
 	if len(p.SHA256) != len(piece.Digest{}) {
 		return fmt.Errorf("%w: the digest of piece %d has %d bytes", ErrConflict, p.Index, len(p.SHA256))
 	}
@@ -196,18 +224,25 @@ func (t *task) learn(p api.Piece) error {
 	if t.whole > 0 {
 		t.fresh.Spread(p.Index)
 	}
-	t.notify()
 	return nil
 }
 
 // gained is called for a piece that the seed has.
 func (t *task) gained(p api.Piece) {
-	if err := t.learn(p); err != nil {
+	known := len(t.log)
+	if err := t.enlist(p); err != nil {
 		t.s.deps.Log.Error("the seed contradicts what is known", "task", t.id, "piece", p.Index, "err", err)
 		return
 	}
+	if len(t.log) > known {
+		t.signed.Set(uint(p.Index))
+	}
 	t.atSeed.Set(uint(p.Index))
 	t.fresh.Ready(p.Index)
+	if t.told() {
+		t.notify()
+	}
+	t.notifySupplied()
 }
 
 // lacks reports whether there is something that neither the seed nor a peer can give.

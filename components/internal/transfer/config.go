@@ -113,6 +113,8 @@ type Supernodes interface {
 type Session interface {
 	// Events calls f with each update behind since until the stream ends; it always returns an error.
 	Events(ctx context.Context, since int, f func(*api.Update)) error
+	// AllDigests is Events from the start on, with the digests of signed pieces as well.
+	AllDigests(ctx context.Context, f func(*api.Update)) error
 	Report(ctx context.Context, r api.Report) error
 	// Supernode is its address, for logs.
 	Supernode() string

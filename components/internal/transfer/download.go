@@ -78,7 +78,7 @@ func newDownload(m *Manager, spec Spec) *download {
 	}
 	d.ctx, d.cancel = context.WithCancelCause(context.Background())
 	d.use.handles = 1
-	d.digests.init()
+	d.digests.init(spec.ID)
 	return d
 }
 

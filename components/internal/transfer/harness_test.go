@@ -21,6 +21,7 @@ import (
 	"github.com/dragonfly-kube/dragonfly/components/api"
 	"github.com/dragonfly-kube/dragonfly/components/internal/origin"
 	"github.com/dragonfly-kube/dragonfly/components/internal/piece"
+	"github.com/dragonfly-kube/dragonfly/components/internal/proof"
 	"github.com/dragonfly-kube/dragonfly/components/internal/scheduler"
 	"github.com/dragonfly-kube/dragonfly/components/internal/store"
 	"github.com/dragonfly-kube/dragonfly/components/internal/upload"
@@ -57,11 +58,25 @@ type fakeSupernode struct {
 	budget   int           // pieces the seed still gives by picks, -1 for all
 	reports  []api.Report
 	register int
+	signer   *proof.Signer // nil tells all digests
+	told     int           // streams that told all digests though there is a signer
+}
+
+// Prove implements upload.Prover.
+func (s *fakeSupernode) Prove(task string, i int, d piece.Digest) *proof.Proof {
+	s.mu.Lock()
+	signer := s.signer
+	s.mu.Unlock()
+	if signer == nil {
+		return nil
+	}
+	p := signer.Sign(task, i, d)
+	return &p
 }
 
 func newSupernode(t *testing.T, body []byte) *fakeSupernode {
 	t.Helper()
-	s := &fakeSupernode{t: t, budget: -1, body: body, id: digest.FromBytes(body).Encoded(), store: store.NewMemory(), changed: make(chan struct{})}
+	s := &fakeSupernode{t: t, budget: -1, body: body, id: digest.FromBytes(body).Encoded(), store: store.NewMemory(), changed: make(chan struct{}), signer: proof.NewSigner()}
 	l := piece.NewLayout(int64(len(body)))
 	s.meta = api.Meta{Length: l.Length, PieceSize: l.Size, Header: map[string]string{"Content-Type": "application/test"}, Public: true}
 	task, err := s.store.Create(s.id, s.meta)
@@ -78,7 +93,7 @@ func newSupernode(t *testing.T, body []byte) *fakeSupernode {
 	if err := task.Complete(); err != nil {
 		t.Fatal(err)
 	}
-	up := upload.New(upload.Config{PickWait: 200 * time.Millisecond}, upload.Deps{Store: s.store, Picker: s, Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
+	up := upload.New(upload.Config{PickWait: 200 * time.Millisecond}, upload.Deps{Store: s.store, Picker: s, Prover: s, Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
 	s.seed = httptest.NewServer(up)
 	t.Cleanup(s.seed.Close)
 	return s
@@ -168,20 +183,44 @@ func (s *fakeSupernode) Register(ctx context.Context, task string, req api.Regis
 		s.peers = append(s.peers, api.Parent{Peer: req.Peer, Addrs: req.Host.Addrs})
 	})
 	u := s.update()
-	u.Meta, u.Pieces, u.Seq, u.Complete = &s.meta, s.pieces, len(s.pieces), true
-	return &fakeSession{s}, u, nil
+	u.Meta = &s.meta
+	if !req.Proofs || u.Key == nil {
+		u.Pieces, u.Seq, u.Complete, u.Key = s.pieces, len(s.pieces), true, nil
+	}
+	return &fakeSession{s, u.Key != nil}, u, nil
 }
 
 func (s *fakeSupernode) update() *api.Update {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	seed := api.Parent{Peer: "seed", Addrs: []string{strings.TrimPrefix(s.seed.URL, "http://")}, Seed: true}
-	return &api.Update{Parents: append(slices.Clone(s.peers), seed)}
+	u := &api.Update{Parents: append(slices.Clone(s.peers), seed)}
+	if s.signer != nil {
+		u.Key = s.signer.Key()
+	}
+	return u
 }
 
-type fakeSession struct{ s *fakeSupernode }
+type fakeSession struct {
+	s      *fakeSupernode
+	proofs bool // the peer gets proofs in place of digests
+}
+
+func (f *fakeSession) AllDigests(ctx context.Context, hear func(*api.Update)) error {
+	f.s.set(func() { f.s.told++ })
+	return f.follow(ctx, &api.Update{Meta: &f.s.meta, Pieces: f.s.pieces, Seq: len(f.s.pieces), Complete: true}, hear)
+}
 
 func (f *fakeSession) Events(ctx context.Context, _ int, hear func(*api.Update)) error {
+	first := &api.Update{}
+	if f.proofs {
+		first.Signed = fmt.Sprintf("0-%d", len(f.s.pieces)-1)
+	}
+	return f.follow(ctx, first, hear)
+}
+
+func (f *fakeSession) follow(ctx context.Context, first *api.Update, hear func(*api.Update)) error {
+	hear(first)
 	for {
 		f.s.mu.Lock()
 		gone, frozen, changed := f.s.gone, f.s.frozen, f.s.changed
@@ -199,7 +238,11 @@ func (f *fakeSession) Events(ctx context.Context, _ int, hear func(*api.Update))
 				return ctx.Err()
 			}
 		}
-		hear(f.s.update())
+		u := f.s.update()
+		if !f.proofs {
+			u.Key = nil
+		}
+		hear(u)
 		select {
 		case <-changed:
 		case <-ctx.Done():

@@ -11,6 +11,7 @@ import (
 	"github.com/dragonfly-kube/dragonfly/components/internal/mesh"
 	"github.com/dragonfly-kube/dragonfly/components/internal/peer"
 	"github.com/dragonfly-kube/dragonfly/components/internal/piece"
+	"github.com/dragonfly-kube/dragonfly/components/internal/proof"
 	"github.com/dragonfly-kube/dragonfly/components/internal/store"
 )
 
@@ -127,9 +128,17 @@ func (d *download) Ticket() string {
 	return ""
 }
 
-// Digest implements peer.Task.
-func (d *download) Digest(ctx context.Context, i int) (piece.Digest, error) {
-	return d.digests.wait(ctx, i)
+// Digest implements peer.Task. A good proof is kept before the piece is: its own children may ask for it at once.
+func (d *download) Digest(ctx context.Context, i int, p *proof.Proof) (piece.Digest, error) {
+	sum, ok, err := d.digests.prove(i, p)
+	switch {
+	case err != nil:
+		return piece.Digest{}, err
+	case !ok:
+		return d.digests.wait(ctx, i)
+	}
+	d.task.Prove(i, p)
+	return sum, nil
 }
 
 // Writer implements peer.Task.
@@ -144,8 +153,18 @@ func (d *download) Writer(i int, want piece.Digest) (store.PieceWriter, error) {
 func (d *download) Gained(parent string, pieces *bitset.BitSet, load int) {
 	d.do(func() {
 		d.tries[parent] = 0
+		if d.digests.travel() {
+			d.know(pieces)
+		}
 		d.plan.Gained(parent, pieces, load)
 	})
+}
+
+// know says that pieces may be asked for.
+func (d *download) know(pieces *bitset.BitSet) {
+	for i := range pieces.EachSet() {
+		d.plan.Know(int(i))
+	}
 }
 
 // Load implements peer.Events.
@@ -184,7 +203,7 @@ func (d *download) gained(from string, i int, n int64) {
 // Wrong implements peer.Events.
 func (d *download) Wrong(parent string, i int) {
 	d.m.metrics.wrong.Inc()
-	d.log.Warn("a parent sent bytes that do not match their digest; it is not used any more", "parent", parent, "piece", i)
+	d.log.Warn("a parent sent bytes that do not match their digest, or a wrong proof of one; it is not used any more", "parent", parent, "piece", i)
 	d.do(func() {
 		d.dropped[parent] = time.Now().Add(banTime)
 		d.report.bad(parent, i, api.ReasonDigest)

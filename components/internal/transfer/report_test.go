@@ -40,6 +40,10 @@ func (e *electing) Events(ctx context.Context, _ int, _ func(*api.Update)) error
 	return ctx.Err()
 }
 
+func (e *electing) AllDigests(ctx context.Context, f func(*api.Update)) error {
+	return e.Events(ctx, 0, f)
+}
+
 func (e *electing) Report(ctx context.Context, r api.Report) error {
 	if r.SourceFailed != nil {
 		e.tell.Do(func() { close(e.failed) })

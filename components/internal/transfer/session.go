@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"github.com/dragonfly-kube/dragonfly/components/api"
 	"github.com/dragonfly-kube/dragonfly/components/internal/origin"
 	"github.com/dragonfly-kube/dragonfly/components/internal/piece"
+	"github.com/dragonfly-kube/dragonfly/components/internal/proof"
 )
 
 const (
@@ -49,9 +51,11 @@ func (d *download) attend() time.Duration {
 		return pause
 	}
 	d.log.Debug("registered", "supernode", s.Supernode())
-	since := u.Seq
+	brief, anew := context.WithCancel(d.ctx)
+	defer anew()
 	d.do(func() {
 		d.registered(s)
+		d.digests.renew(anew)
 		d.hear(u)
 	})
 	if u.Failed != nil {
@@ -61,7 +65,7 @@ func (d *download) attend() time.Duration {
 		return 0
 	}
 	failed := false
-	err = s.Events(d.ctx, since, func(u *api.Update) {
+	err = d.follow(brief, s, u.Seq, func(u *api.Update) {
 		failed = failed || u.Failed != nil
 		d.do(func() { d.hear(u) })
 	})
@@ -71,6 +75,14 @@ func (d *download) attend() time.Duration {
 	}
 	// At once: the supernode forgot us, or died and the next in rank takes over.
 	return 0
+}
+
+// follow hears the events of a session until they end. From the end of brief on, all digests are asked for.
+func (d *download) follow(brief context.Context, s Session, since int, hear func(*api.Update)) error {
+	if err := s.Events(brief, since, hear); brief.Err() == nil || d.ctx.Err() != nil {
+		return err
+	}
+	return s.AllDigests(d.ctx, hear)
 }
 
 // settles reports whether the download ends with the content that the registration brought, so that no stream is needed.
@@ -102,6 +114,7 @@ func (d *download) registration() api.RegisterRequest {
 	select {
 	case <-d.opened:
 	default:
+		r.Proofs = true
 		return r
 	}
 	meta := d.task.Meta()
@@ -112,6 +125,7 @@ func (d *download) registration() api.RegisterRequest {
 			r.Held = append(r.Held, api.Piece{Index: int(i), SHA256: sum[:]})
 		}
 	}
+	r.Proofs = len(r.Held) == 0 // else what is held has to be compared, with all digests
 	return r
 }
 
@@ -136,6 +150,9 @@ func (d *download) unregistered(err error) {
 func (d *download) hear(u *api.Update) {
 	if u.Ticket != "" {
 		d.ticket.Store(&u.Ticket)
+	}
+	if u.Key != nil {
+		d.digests.trust(proof.ParseKey(u.Key))
 	}
 	if u.Failed != nil {
 		d.log.Info("the supernode can't provide the content", "err", u.Failed)
@@ -168,6 +185,9 @@ func (d *download) learn(u *api.Update) error {
 	if d.task == nil {
 		return nil
 	}
+	if err := d.learnSigned(u.Signed); err != nil {
+		return err
+	}
 	if len(u.Pieces) > 0 {
 		d.told = time.Now()
 		if err := d.learnPieces(u.Pieces); err != nil {
@@ -199,6 +219,24 @@ func (d *download) learnPieces(pieces []api.Piece) error {
 			d.plan.Lose(i)
 		}
 	}
+	return nil
+}
+
+// learnSigned notes pieces whose digests come with them.
+func (d *download) learnSigned(ranges string) error {
+	if ranges == "" {
+		return nil
+	}
+	count := piece.MaxCount
+	if l := d.task.Layout(); l.Known() {
+		count = l.Count()
+	}
+	signed, err := piece.ParseRanges(ranges, count)
+	if err != nil {
+		return fmt.Errorf("the supernode told pieces that can't be: %w", err)
+	}
+	d.told = time.Now()
+	d.know(signed)
 	return nil
 }
 

@@ -31,6 +31,9 @@ func (d *download) goToOrigin(reason string) {
 	d.m.metrics.fallbacks.WithLabelValues(reason).Inc()
 	d.fetching = true
 	d.atOrigin.Store(true)
+	if d.session != nil {
+		d.digests.all() // what the origin gives this host has to be compared
+	}
 	d.wg.Go(func() {
 		err := d.m.deps.Origin.Fetch(d.ctx, d.originRequest(), need, &sink{d: d})
 		d.do(func() { d.fetched(err) })

@@ -102,6 +102,9 @@ func (s *Server) send(w http.ResponseWriter, r *http.Request, t store.Task, want
 	h.Set("Content-Type", "application/octet-stream")
 	h.Set("Content-Length", strconv.FormatInt(want.n, 10))
 	h.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%s", want.off, want.off+want.n-1, total(t)))
+	if proofs := s.proofs(t, want); proofs != "" {
+		h.Set(api.HeaderProof, proofs)
+	}
 	ctl := http.NewResponseController(w)
 	w.WriteHeader(http.StatusPartialContent)
 	began, all := time.Now(), want.n

@@ -13,6 +13,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/time/rate"
 
+	"github.com/dragonfly-kube/dragonfly/components/internal/piece"
+	"github.com/dragonfly-kube/dragonfly/components/internal/proof"
 	"github.com/dragonfly-kube/dragonfly/components/internal/store"
 )
 
@@ -74,16 +76,24 @@ type Picker interface {
 	Return(task string, off, n int64)
 }
 
+// Prover signs what a seed sends. Safe for concurrent use.
+type Prover interface {
+	// Prove returns the proof that piece i of a task has the digest d, nil where it can't be given.
+	Prove(task string, i int, d piece.Digest) *proof.Proof
+}
+
 // Pending knows of tasks that are about to be in the store.
 type Pending interface {
 	// Await waits until a task that this host has begun to download is in the store, or ctx ends; at once for any other.
 	Await(ctx context.Context, task string)
 }
 
-// Deps are what a Server works with. Picker is nil on peers, Tickets may be nil where no secret is set, Pending where nothing pends.
+// Deps are what a Server works with. Picker and Prover are nil on peers, which pass on the proofs that they got; Tickets may be nil where
+// no secret is set, Pending where nothing pends.
 type Deps struct {
 	Store      store.Store
 	Picker     Picker
+	Prover     Prover
 	Pending    Pending
 	Tickets    Tickets
 	Log        *slog.Logger
