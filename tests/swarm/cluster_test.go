@@ -33,8 +33,8 @@ func quiet(t *testing.T, name string) *slog.Logger {
 	return slog.New(slog.DiscardHandler)
 }
 
-// start runs f until the test ends and waits for its end.
-func start(t *testing.T, what string, f func(context.Context) error) {
+// start runs f until stop is called or the test ends, and waits for its end.
+func start(t *testing.T, what string, f func(context.Context) error) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
@@ -43,44 +43,61 @@ func start(t *testing.T, what string, f func(context.Context) error) {
 			t.Errorf("%s: %v", what, err)
 		}
 	})
-	t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		cancel()
 		wg.Wait()
 	})
+	t.Cleanup(stop)
+	return stop
 }
 
 func newCluster(t *testing.T, nodes int) *local {
 	t.Helper()
 	c := &local{t: t, origin: newOrigin(t)}
-	scfg := supernode.DefaultConfig()
-	scfg.RegisterAddr, scfg.DownloadAddr, scfg.DataDir = "127.0.0.1:0", "127.0.0.1:0", t.TempDir()
-	scfg.DiskMinFree = 0
-	var err error
-	if c.super, err = supernode.New(scfg, quiet(t, "supernode")); err != nil {
-		t.Fatal(err)
-	}
-	start(t, "supernode", c.super.Run)
+	c.super, _ = newSupernode(t)
 	for range nodes {
 		c.join()
 	}
 	return c
 }
 
+// newSupernode starts a supernode.
+func newSupernode(t *testing.T) (s *supernode.Server, stop func()) {
+	t.Helper()
+	cfg := supernode.DefaultConfig()
+	cfg.RegisterAddr, cfg.DownloadAddr, cfg.DataDir = "127.0.0.1:0", "127.0.0.1:0", t.TempDir()
+	cfg.DiskMinFree = 0
+	s, err := supernode.New(cfg, quiet(t, "supernode"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, start(t, "supernode", s.Run)
+}
+
 // join adds a dfdaemon.
 func (c *local) join() *dfdaemon.Server {
 	c.t.Helper()
+	d, _ := c.joinWith(func(*dfdaemon.Config) {})
+	return d
+}
+
+// joinWith adds a dfdaemon with other settings.
+func (c *local) joinWith(change func(*dfdaemon.Config)) (d *dfdaemon.Server, stop func()) {
+	c.t.Helper()
 	cfg := dfdaemon.Default()
 	cfg.Registry = c.origin.URL
-	cfg.Supernodes = []string{c.super.RegisterAddr().String()}
+	if c.super != nil {
+		cfg.Supernodes = []string{c.super.RegisterAddr().String()}
+	}
 	cfg.Port, cfg.PeerAddr, cfg.AdminAddr, cfg.Socket = 0, "127.0.0.1:0", "127.0.0.1:0", ""
 	cfg.DataDir, cfg.MinFree = c.t.TempDir(), 0
+	change(&cfg)
 	d, err := dfdaemon.New(cfg, quiet(c.t, fmt.Sprint("node-", len(c.nodes))))
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	start(c.t, "dfdaemon", d.Run)
 	c.nodes = append(c.nodes, d)
-	return d
+	return d, start(c.t, "dfdaemon", d.Run)
 }
 
 // get opens a blob through a node's mirror.
