@@ -16,8 +16,13 @@ import (
 )
 
 const (
-	// headSize is what HTTP adds to a request or an answer of the control plane, token included, in bytes.
+	// headSize is what HTTP adds to a request of the control plane, token included, in bytes.
 	headSize = 300
+	// answerSize is what it adds to an answer with a body, emptySize to one without, streamSize to an event stream, in bytes: as the
+	// supernode writes them.
+	answerSize = 124
+	emptySize  = 64
+	streamSize = 145
 	// lineSize is what it adds to a line of an event stream, in bytes.
 	lineSize = 10
 )
@@ -76,7 +81,11 @@ func (x *exchange) call(ctx context.Context, n int, f func() (int, error)) error
 	if err != nil {
 		return err
 	}
-	return carry(ctx, x.back, headSize+size, &x.c.s.answers)
+	head := answerSize
+	if size == 0 {
+		head = emptySize
+	}
+	return carry(ctx, x.back, head+size, &x.c.s.answers)
 }
 
 func (x *exchange) close() {
@@ -153,12 +162,12 @@ func (s *session) follow(ctx context.Context, since int, all bool, f func(*api.U
 	s.c.node.wg.Go(func() {
 		defer st.Close()
 		defer x.back.close()
-		for ctx.Err() == nil {
+		for head := streamSize; ctx.Err() == nil; head = 0 {
 			u, err := st.Next(ctx)
 			if err != nil {
 				return
 			}
-			n := size(u) + lineSize
+			n := head + size(u) + lineSize
 			s.c.s.updates.add(n)
 			if x.back.write(segment{n: n, msg: &u}) != nil {
 				return

@@ -254,7 +254,7 @@ func (l *listener) run(ctx context.Context) {
 			l.err = err
 			l.mu.Unlock()
 			return
-		case empty(&u):
+		case empty(&u) && u.Seq == 0: // a sign of life has nothing in it at all
 			l.pings++
 		default:
 			l.news++

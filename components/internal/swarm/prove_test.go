@@ -60,7 +60,7 @@ func TestSignedPiecesAreToldWithTheSignsOfLife(t *testing.T) {
 			p.Meta(taskMeta())
 			for i := range pieceCount {
 				p.Gained(digestOf(i))
-				pass(100 * time.Millisecond)
+				pass(90 * time.Millisecond)
 			}
 			return nil
 		})

@@ -187,7 +187,7 @@ func (st *Stream) news(due bool) (u api.Update, changed, supplied <-chan struct{
 	if !empty(&u) {
 		return u, nil, nil, nil
 	}
-	return u, changed, supplied, nil
+	return api.Update{}, changed, supplied, nil
 }
 
 // over reports whether a stream that has nothing more to tell should end. It is the peer that is to end it: to a peer, a stream

@@ -11,8 +11,8 @@ import (
 
 const (
 	// reportEvery is the pause between reports of gained pieces. Children learn of them from us directly, so the supernode needs
-	// them only to choose parents; its cost is a message a peer and second, whatever the number of pieces.
-	reportEvery = time.Second
+	// them only to choose parents; its cost is half a message a peer and second, whatever the number of pieces.
+	reportEvery = 2 * time.Second
 	// sourceEvery is the pause between reports of a source peer: the swarm waits for its digests.
 	sourceEvery = 20 * time.Millisecond
 	// reportTimeout bounds one report.
