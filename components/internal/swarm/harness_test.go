@@ -280,6 +280,13 @@ func (l *listener) heard() api.Update {
 	return l.sum
 }
 
+// updates is how many came that say something.
+func (l *listener) updates() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.news
+}
+
 func add(sum, u *api.Update) {
 	sum.Pieces = append(slices.Clip(sum.Pieces), u.Pieces...)
 	sum.Complete = sum.Complete || u.Complete

@@ -69,13 +69,13 @@ func TestSignedPiecesAreToldWithTheSignsOfLife(t *testing.T) {
 		if signed, _ := told(l.heard()); signed != "0" {
 			t.Errorf("at the start heard of %q, want the first piece at once", signed)
 		}
-		before := old.news
+		before := old.updates()
 		after(350 * time.Millisecond)
 		if signed, _ := told(l.heard()); signed != "0" {
 			t.Errorf("before the sign of life heard of %q, want the first piece alone", signed)
 		}
-		if old.news-before != 3 {
-			t.Errorf("who hears digests heard %d updates, want one a piece", old.news-before)
+		if n := old.updates() - before; n != 3 {
+			t.Errorf("who hears digests heard %d updates, want one a piece", n)
 		}
 		after(100 * time.Millisecond)
 		if signed, _ := told(l.heard()); signed != "0 1-4" {
