@@ -199,8 +199,11 @@ func (c *control) beat(ctx context.Context, phase time.Duration) {
 			h.Inventory, told = tasks, revision
 		}
 		err := x.call(ctx, size(h), func() (int, error) {
-			_, err := c.s.swarm.Heartbeat(&h)
-			return 2, err
+			answer, err := c.s.swarm.Heartbeat(&h)
+			if !answer.NeedInventory {
+				return 0, err
+			}
+			return size(answer), err
 		})
 		if err != nil && !errors.Is(err, io.EOF) {
 			return

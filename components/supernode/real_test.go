@@ -203,8 +203,12 @@ func TestANewSupernodeLearnsFromAHostsInventory(t *testing.T) {
 		Host: api.Host{ID: "h1", Addrs: []string{host}}, Revision: 1, Inventory: []api.HeldTask{{ID: id, Length: int64(len(blob))}},
 	}
 	var need api.HeartbeatAnswer
-	if got := call(t, http.MethodPut, base(s)+api.HostPath("h1"), beat, &need); got != http.StatusOK || need.NeedInventory {
-		t.Fatalf("heartbeat: %d, needs inventory %v", got, need.NeedInventory)
+	short := api.Heartbeat{Host: beat.Host, Revision: 1}
+	if got := call(t, http.MethodPut, base(s)+api.HostPath("h1"), short, &need); got != http.StatusOK || !need.NeedInventory {
+		t.Fatalf("heartbeat without inventory: %d, needs inventory %v; want 200, true", got, need.NeedInventory)
+	}
+	if got := call(t, http.MethodPut, base(s)+api.HostPath("h1"), beat, nil); got != http.StatusNoContent {
+		t.Fatalf("heartbeat: %d, want 204: the supernode needs nothing more", got)
 	}
 	var u api.Update
 	call(t, http.MethodPost, base(s)+api.RegisterPath(id), registration("p1", url, "sha256:"+id), &u)
