@@ -79,7 +79,7 @@ func (t *task) forget() {
 	}
 	t.meta, t.log, t.position, t.copies = api.Meta{Length: -1}, nil, nil, nil
 	t.atSeed, t.fresh = bitset.BitSet{}, scheduler.Fresh{}
-	t.signer, t.signed, t.proofs = proof.NewSigner(), bitset.BitSet{}, map[int]*proof.Proof{}
+	t.signer, t.signed, t.proofs = nil, bitset.BitSet{}, map[int]*proof.Proof{}
 	t.proven, t.adopted = false, false
 	t.asked = true // hosts have the old content
 	t.metaVersion++

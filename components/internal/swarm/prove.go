@@ -6,7 +6,7 @@ import (
 )
 
 // Prove returns the proof that piece i of a task has the digest d, for whoever gets the piece from the seed. It is nil where the seed did
-// not read the piece in this life of the task, or knows it with another digest.
+// not read the piece in this life of the task, or knows it with another digest, and where no peer was told a key.
 func (s *Swarm) Prove(id string, i int, d piece.Digest) *proof.Proof {
 	t := s.find(id)
 	if t == nil {
@@ -33,6 +33,6 @@ func (s *Swarm) Prove(id string, i int, d piece.Digest) *proof.Proof {
 
 // proves reports whether the seed has piece i with digest d.
 func (t *task) proves(i int, d piece.Digest) bool {
-	return !t.gone && !t.checking && i >= 0 && i < len(t.position) && t.atSeed.Test(uint(i)) &&
+	return t.signer != nil && !t.gone && !t.checking && i >= 0 && i < len(t.position) && t.atSeed.Test(uint(i)) &&
 		piece.Digest(t.log[t.position[i]-1].SHA256) == d
 }

@@ -245,8 +245,13 @@ func (t *task) contentNews(p *peer, c *cursor, u *api.Update, due bool) {
 		meta := t.meta
 		u.Meta = &meta
 	}
-	if p.proofs && c.signer != t.signer && t.signs() {
-		c.signer, u.Key = t.signer, t.signer.Key()
+	if p.proofs && t.signs() {
+		if t.signer == nil {
+			t.signer = proof.NewSigner()
+		}
+		if c.signer != t.signer {
+			c.signer, u.Key = t.signer, t.signer.Key()
+		}
 	}
 	if !c.silent || t.tiny() {
 		t.pieceNews(c, u, due)

@@ -43,7 +43,8 @@ type task struct {
 	// adopted is true when some digest came from peers and the seed has not proven the whole.
 	adopted bool
 
-	// signer is of this life of the task, so that no proof outlives what may change: content that no digest names.
+	// signer is of this life of the task, so that no proof outlives what may change: content that no digest names. nil until a peer is
+	// told its key.
 	signer *proof.Signer
 	signed bitset.BitSet        // the seed was the first to have them, so that their digests come with them
 	proofs map[int]*proof.Proof // made so far
@@ -69,7 +70,6 @@ func newTask(s *Swarm, id string) *task {
 		active:    time.Now(),
 		changed:   make(chan struct{}),
 		supplied:  make(chan struct{}),
-		signer:    proof.NewSigner(),
 		proofs:    map[int]*proof.Proof{},
 		meta:      api.Meta{Length: -1},
 		peers:     map[string]*peer{},

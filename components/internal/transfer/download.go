@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/bits-and-blooms/bitset"
+
 	"github.com/dragonfly-kube/dragonfly/components/api"
 	"github.com/dragonfly-kube/dragonfly/components/internal/mesh"
 	"github.com/dragonfly-kube/dragonfly/components/internal/piece"
@@ -61,8 +63,9 @@ type download struct {
 	source        bool                 // this peer reads the origin for the swarm
 	fetching      bool                 // the origin worker runs
 	fetchFailures int
-	verified      bool      // the whole matches its digest
-	told          time.Time // last news of pieces from the supernode
+	verified      bool          // the whole matches its digest
+	told          time.Time     // last news of pieces from the supernode
+	said          bitset.BitSet // pieces that it told of
 	// idle is the time since a piece was gained. It is counted in ticks that this process was awake for: on a host that is starved of
 	// CPU nothing moves, and a stampede to the origin would not help.
 	idle   time.Duration

@@ -59,5 +59,8 @@ func (d *download) hopeful() bool {
 	return false
 }
 
-// waitsForSupernode reports whether everything that is known of is held: what is missing has not come from the origin yet.
-func (d *download) waitsForSupernode() bool { return d.plan == nil || d.plan.Missing().None() }
+// waitsForSupernode reports whether everything that the supernode told of is held: what is missing has not come from the origin yet,
+// whatever parents announce.
+func (d *download) waitsForSupernode() bool {
+	return d.plan == nil || d.plan.Missing().IntersectionCardinality(&d.said) == 0
+}

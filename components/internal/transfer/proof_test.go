@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bits-and-blooms/bitset"
 	"github.com/opencontainers/go-digest"
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -265,6 +266,7 @@ func TestSignedPiecesAreNewsOfALivingSupernode(t *testing.T) {
 	for i := range 2 {
 		d.plan.Hold(i)
 	}
+	d.know(bitset.New(4).Set(3)) // a parent announces it
 	if !d.waitsForSupernode() {
 		t.Error("all that the supernode told is held, and the download does not wait for it")
 	}

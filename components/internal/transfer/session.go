@@ -212,6 +212,7 @@ func (d *download) learnPieces(pieces []api.Piece) error {
 	}
 	d.digests.set(news)
 	for i := range news {
+		d.said.Set(uint(i))
 		d.plan.Know(i)
 		if held, ok := d.task.Digest(i); ok && held != *d.digests.get(i) {
 			d.log.Warn("a kept piece is not the swarm's; it is fetched anew", "piece", i)
@@ -236,6 +237,7 @@ func (d *download) learnSigned(ranges string) error {
 		return fmt.Errorf("the supernode told pieces that can't be: %w", err)
 	}
 	d.told = time.Now()
+	d.said.InPlaceUnion(signed)
 	d.know(signed)
 	return nil
 }
