@@ -91,7 +91,7 @@ type RegisterRequest struct {
 	// SeedOnly asks for no parents but the seed (dfget --pattern cdn).
 	SeedOnly bool `json:"seed_only,omitempty"`
 	// Proofs says that the peer checks the proofs that come with pieces: digests that the supernode signs need not be told. The answer
-	// then tells of no pieces, only the stream does. A peer that holds pieces leaves it out, to compare them with the digests told.
+	// then tells of no pieces, only the stream does, and parents are told by More and Less after the first list. A peer that holds pieces leaves it out, to compare them with the digests told.
 	Proofs bool `json:"proofs,omitempty"`
 }
 
@@ -120,6 +120,10 @@ type Update struct {
 	Content []byte `json:"content,omitempty"`
 	// Parents replaces the list of parents; null means unchanged.
 	Parents []Parent `json:"parents,omitempty"`
+	// More are parents to add to the list, in place of those of the same name, and Less the names of those to take off it. A peer that
+	// registered with Proofs hears of changes so.
+	More []Parent `json:"more,omitempty"`
+	Less []string `json:"less,omitempty"`
 	// Ticket for piece requests of this task; replaces the previous one. "" means unchanged.
 	Ticket string `json:"ticket,omitempty"`
 	// Source asks this peer to fetch from the origin what nobody holds, and to report the digests.

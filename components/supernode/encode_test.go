@@ -28,6 +28,7 @@ func TestAnUpdateReadsAsItWasWritten(t *testing.T) {
 		"everything": {
 			Meta:   &api.Meta{Length: 5, PieceSize: 64 << 10, Header: map[string]string{"Etag": `"<&>"`}, Public: true},
 			Pieces: pieceList(1024), Seq: 7, Content: []byte("content"), Parents: []api.Parent{{Peer: "p", Addrs: []string{"10.0.0.1:1"}}},
+			More: []api.Parent{{Peer: "q", Addrs: []string{"10.0.0.2:1"}}}, Less: []string{"p"},
 			Signed: "0-17,19", Key: []byte("key"), Ticket: "t", Source: true, Complete: true, Failed: &api.Error{Code: "X", Message: `say "no"`, Status: 404},
 		},
 	} {

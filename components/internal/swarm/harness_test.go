@@ -307,6 +307,7 @@ func add(sum, u *api.Update) {
 	if u.Parents != nil {
 		sum.Parents = u.Parents
 	}
+	sum.More, sum.Less = append(sum.More, u.More...), append(sum.Less, u.Less...)
 	if u.Ticket != "" {
 		sum.Ticket = u.Ticket
 	}

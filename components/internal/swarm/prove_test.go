@@ -2,6 +2,7 @@ package swarm
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -200,4 +201,29 @@ func TestNothingIsProvenWhileTheOriginIsAsked(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestAPeerThatChecksProofsHearsChangesOfItsParents(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T) {
+		w := newWorld(t, bring)
+		l := w.join(proving("p1"))
+		second := w.join(request("p2"))
+		w.join(request("p3"))
+		after(time.Second)
+		got := l.heard()
+		if whole, more := names(got.Parents), names(got.More); !slices.Equal(whole, []string{seedName}) || !slices.Equal(more, []string{"p2", "p3"}) || got.Less != nil {
+			t.Errorf("heard of %v, more %v and less %v; want the seed, then the others", whole, more, got.Less)
+		}
+		second.hangUp()
+		after(10 * time.Second)
+		if got := l.heard(); !slices.Equal(got.Less, []string{"p2"}) || len(got.More) != 2 {
+			t.Errorf("after one left heard of more %v and less %v, want it alone less", names(got.More), got.Less)
+		}
+		all := w.listenTo("p1", 0, true)
+		settle()
+		if got := names(all.heard().Parents); !slices.Equal(got, []string{seedName, "p3"}) {
+			t.Errorf("a stream that begins anew told %v, want the whole list", got)
+		}
+	})
 }

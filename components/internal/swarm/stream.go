@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/bits-and-blooms/bitset"
@@ -37,7 +38,8 @@ type cursor struct {
 	signer        *proof.Signer // whose key was told
 	meta          bool          // was told
 	metaVersion   int
-	parents       int // version + 1
+	parents       int          // version + 1
+	list          []api.Parent // as told, where changes of it are
 	source        bool
 	complete      bool
 	content       bool
@@ -203,7 +205,8 @@ func (st *Stream) over(nothingMore bool) bool {
 }
 
 func empty(u *api.Update) bool {
-	return u.Meta == nil && len(u.Pieces) == 0 && u.Signed == "" && u.Key == nil && u.Content == nil && u.Parents == nil && u.Ticket == "" &&
+	return u.Meta == nil && len(u.Pieces) == 0 && u.Signed == "" && u.Key == nil && u.Content == nil && u.Parents == nil && u.More == nil &&
+		u.Less == nil && u.Ticket == "" &&
 		!u.Source && !u.Complete && u.Failed == nil
 }
 
@@ -223,7 +226,7 @@ func (t *task) news(p *peer, c *cursor, due bool) (u api.Update) {
 	}
 	if c.parents != p.parentsVersion+1 && !p.complete {
 		c.parents = p.parentsVersion + 1
-		u.Parents = t.parents(p)
+		t.parentNews(p, c, &u)
 	}
 	if p.source && !c.source {
 		u.Source = true
@@ -236,6 +239,28 @@ func (t *task) news(p *peer, c *cursor, due bool) (u api.Update) {
 		}
 	}
 	return u
+}
+
+// parentNews tells the list of parents, or what changed of it.
+func (t *task) parentNews(p *peer, c *cursor, u *api.Update) {
+	list, old := t.parents(p), c.list
+	if p.proofs {
+		c.list = list
+	}
+	if old == nil {
+		u.Parents = list
+		return
+	}
+	for _, v := range list {
+		if !slices.ContainsFunc(old, func(o api.Parent) bool { return o.Peer == v.Peer && slices.Equal(o.Addrs, v.Addrs) }) {
+			u.More = append(u.More, v)
+		}
+	}
+	for _, o := range old {
+		if !slices.ContainsFunc(list, func(v api.Parent) bool { return o.Peer == v.Peer }) {
+			u.Less = append(u.Less, o.Peer)
+		}
+	}
 }
 
 // contentNews collects what is new of the content.

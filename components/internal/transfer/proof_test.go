@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http/httptest"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -231,6 +232,33 @@ func TestASupernodeThatIsReplacedDuringAPullTellsTheDigests(t *testing.T) {
 	}
 	if n := o.count(); n != 0 {
 		t.Errorf("the origin was asked %d times, want never", n)
+	}
+}
+
+func TestAListOfParentsFollowsItsChanges(t *testing.T) {
+	t.Parallel()
+	parent := func(name, addr string) api.Parent { return api.Parent{Peer: name, Addrs: []string{addr}} }
+	list := []api.Parent{parent("a", "1"), parent("b", "2")}
+	for name, tc := range map[string]struct {
+		update api.Update
+		want   []api.Parent
+	}{
+		"no news":                 {api.Update{}, list},
+		"another list":            {api.Update{Parents: []api.Parent{parent("c", "3")}}, []api.Parent{parent("c", "3")}},
+		"one more":                {api.Update{More: []api.Parent{parent("c", "3")}}, []api.Parent{parent("a", "1"), parent("b", "2"), parent("c", "3")}},
+		"one at another address":  {api.Update{More: []api.Parent{parent("a", "9")}}, []api.Parent{parent("b", "2"), parent("a", "9")}},
+		"one less":                {api.Update{Less: []string{"a"}}, []api.Parent{parent("b", "2")}},
+		"one less that was never": {api.Update{Less: []string{"x"}}, list},
+		"another list and a change": {
+			api.Update{Parents: []api.Parent{parent("c", "3"), parent("d", "4")}, Less: []string{"d"}}, []api.Parent{parent("c", "3")},
+		},
+	} {
+		if got := parentsAfter(list, &tc.update); !reflect.DeepEqual(got, tc.want) {
+			t.Errorf("%s: got %v, want %v", name, got, tc.want)
+		}
+	}
+	if !reflect.DeepEqual(list, []api.Parent{parent("a", "1"), parent("b", "2")}) {
+		t.Errorf("the list before was changed to %v", list)
 	}
 }
 

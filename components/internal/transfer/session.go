@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/dragonfly-kube/dragonfly/components/api"
@@ -164,14 +165,26 @@ func (d *download) hear(u *api.Update) {
 		d.fail(err)
 		return
 	}
-	if u.Parents != nil {
-		d.wanted = u.Parents
-	}
+	d.wanted = parentsAfter(d.wanted, u)
 	d.reconcile()
 	if u.Source {
 		d.source = true
 		d.goToOrigin("elected")
 	}
+}
+
+// parentsAfter is the list of parents after an update.
+func parentsAfter(list []api.Parent, u *api.Update) []api.Parent {
+	if u.Parents != nil {
+		list = u.Parents
+	}
+	if u.More == nil && u.Less == nil {
+		return list
+	}
+	list = slices.DeleteFunc(slices.Clone(list), func(p api.Parent) bool {
+		return slices.Contains(u.Less, p.Peer) || slices.ContainsFunc(u.More, func(m api.Parent) bool { return m.Peer == p.Peer })
+	})
+	return append(list, u.More...)
 }
 
 // learn takes in what an update says of the content.
