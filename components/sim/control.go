@@ -167,9 +167,12 @@ func (s *session) follow(ctx context.Context, since int, all bool, f func(*api.U
 			if err != nil {
 				return
 			}
+			if u == nil {
+				u = &api.Update{}
+			}
 			n := head + size(u) + lineSize
 			s.c.s.updates.add(n)
-			if x.back.write(segment{n: n, msg: &u}) != nil {
+			if x.back.write(segment{n: n, msg: u}) != nil {
 				return
 			}
 		}

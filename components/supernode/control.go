@@ -21,8 +21,6 @@ const (
 	maxBody = 4 << 20
 	// bodyTimeout bounds how long a body may take to arrive.
 	bodyTimeout = 10 * time.Second
-	// writeTimeout is how long a peer may not take an update until its stream is ended.
-	writeTimeout = 10 * time.Second
 )
 
 // postPeer registers a peer.
@@ -47,7 +45,7 @@ func (s *Server) postPeer(c *gin.Context) {
 	}
 	c.Header("Content-Type", "application/json; charset=utf-8")
 	c.Status(http.StatusOK)
-	_ = withUpdate(u, func(line []byte) error { // who has gone does not read errors either
+	_ = withUpdate(&u, func(line []byte) error { // who has gone does not read errors either
 		_, err := c.Writer.Write(line)
 		return err
 	})
@@ -83,7 +81,7 @@ func whileAlive(c *gin.Context, f func()) {
 	f()
 }
 
-// getEvents streams updates to a peer until it goes.
+// getEvents opens a peer's event stream.
 func (s *Server) getEvents(c *gin.Context) {
 	since, err := strconv.Atoi(c.DefaultQuery("since", "0"))
 	if err != nil || since < 0 {
@@ -95,28 +93,14 @@ func (s *Server) getEvents(c *gin.Context) {
 		s.refuseError(c, err)
 		return
 	}
-	defer st.Close()
-	c.Header("Content-Type", "application/x-ndjson")
-	c.Header("Cache-Control", "no-store")
-	c.Status(http.StatusOK)
-	ctl := http.NewResponseController(c.Writer)
-	send := func(line []byte) error {
-		if _, err := c.Writer.Write(line); err != nil {
-			return err
-		}
-		return ctl.Flush()
+	c.Status(http.StatusOK) // for the count of requests
+	conn, _, err := c.Writer.Hijack()
+	if err != nil {
+		st.Close()
+		s.refuseError(c, fmt.Errorf("take over the connection: %w", err))
+		return
 	}
-	for {
-		u, err := st.Next(c.Request.Context())
-		if err != nil {
-			return // the peer sees the end of the stream, or has gone itself
-		}
-		// A writer without deadlines, a test's recorder, can't stall either.
-		_ = ctl.SetWriteDeadline(time.Now().Add(writeTimeout))
-		if withUpdate(u, send) != nil {
-			return
-		}
-	}
+	s.feeds.start(conn, st)
 }
 
 // postReport takes a peer's report.

@@ -14,7 +14,7 @@ const keptBuffer = 256 << 10
 var encodings = sync.Pool{New: func() any { return new([]byte) }}
 
 // withUpdate calls write with u as one line of JSON.
-func withUpdate(u api.Update, write func([]byte) error) error {
+func withUpdate(u *api.Update, write func([]byte) error) error {
 	buf := encodings.Get().(*[]byte)
 	defer func() {
 		if cap(*buf) <= keptBuffer {
@@ -22,7 +22,7 @@ func withUpdate(u api.Update, write func([]byte) error) error {
 		}
 	}()
 	var err error
-	if *buf, err = appendUpdate((*buf)[:0], u); err != nil {
+	if *buf, err = appendUpdate((*buf)[:0], *u); err != nil {
 		return err
 	}
 	*buf = append(*buf, '\n')

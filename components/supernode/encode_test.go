@@ -50,7 +50,7 @@ func BenchmarkUpdate(b *testing.B) {
 	u := api.Update{Pieces: pieceList(1024), Seq: 1024}
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := withUpdate(u, func([]byte) error { return nil }); err != nil {
+		if err := withUpdate(&u, func([]byte) error { return nil }); err != nil {
 			b.Fatal(err)
 		}
 	}

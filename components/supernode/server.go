@@ -43,6 +43,7 @@ type Server struct {
 	store    *store.Disk
 	origin   *origin.Client
 	swarm    *swarm.Swarm
+	feeds    feeds
 	pieces   http.Handler
 	probe    prober
 	register net.Listener
@@ -152,6 +153,10 @@ func (s *Server) Run(ctx context.Context) error {
 			return nil
 		})
 	}
+	group.Go(func() error {
+		s.feeds.shutdown(stop)
+		return nil
+	})
 	return errors.Join(group.Wait(), s.close())
 }
 

@@ -93,7 +93,6 @@ func TestAColdSmallBlobIsOneRoundTripToTheSupernode(t *testing.T) {
 		if strings.HasPrefix(name, "dragonfly_supernode_requests_total") {
 			counted[name] = value
 		}
-		// A stream counts as a request only when it ends.
 		if (name == "dragonfly_upload_requests_total" || name == "dragonfly_swarm_streams_count") && value != "0" {
 			t.Errorf("more was asked of the supernode: %s %s", name, value)
 		}

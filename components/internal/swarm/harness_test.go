@@ -254,11 +254,11 @@ func (l *listener) run(ctx context.Context) {
 			l.err = err
 			l.mu.Unlock()
 			return
-		case empty(&u) && u.Seq == 0: // a sign of life has nothing in it at all
+		case u == nil:
 			l.pings++
 		default:
 			l.news++
-			add(&l.sum, &u)
+			add(&l.sum, u)
 			if u.Parents != nil {
 				l.lists++
 			}

@@ -49,6 +49,7 @@ type peer struct {
 func (p *peer) stop() {
 	if p.timer != nil {
 		p.timer.Stop()
+		p.timer = nil
 	}
 }
 

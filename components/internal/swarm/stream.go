@@ -49,13 +49,16 @@ type cursor struct {
 
 // Stream is a peer's event stream. Not safe for concurrent use.
 type Stream struct {
-	t      *task
-	p      *peer
-	c      cursor
-	last   time.Time
-	closed chan struct{} // by a newer stream of the peer
-	told   bool          // of a failure
-	ending time.Time     // since when there is nothing more to tell
+	t     *task
+	p     *peer
+	c     cursor
+	last  time.Time
+	timer *time.Timer // of wait
+	// calm and supplied are closed when there may be news again after a look that found none; nil after one that found some.
+	calm, supplied <-chan struct{}
+	closed         chan struct{} // by a newer stream of the peer
+	told           bool          // of a failure
+	ending         time.Time     // since when there is nothing more to tell
 }
 
 // Open starts the event stream of a registered peer that has heard since pieces. A newer stream ends an older one. The caller closes it.
@@ -66,7 +69,7 @@ func (s *Swarm) Open(id, name string, since int, all bool) (*Stream, error) {
 		if since < 0 || since > len(t.log) {
 			since = 0 // of another life of the supernode
 		}
-		st = &Stream{t: t, p: p, c: p.heard(since), closed: make(chan struct{})}
+		st = &Stream{t: t, p: p, c: p.heard(since), timer: time.NewTimer(pingAfter), closed: make(chan struct{})}
 		st.c.brief = p.proofs && !all
 		if p.stream != nil {
 			close(p.stream.closed)
@@ -94,6 +97,7 @@ func (p *peer) heard(since int) cursor {
 
 // Close ends the stream. Without a new one the peer leaves the swarm soon.
 func (st *Stream) Close() {
+	st.timer.Stop()
 	t := st.t
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -113,32 +117,29 @@ func (st *Stream) Close() {
 	}
 }
 
-// Next waits for news. After pingAfter without any it returns the empty update, a sign of life. io.EOF ends the stream: when a newer
-// one took over, and some time after an update that says Failed or after the peer has left.
-func (st *Stream) Next(ctx context.Context) (api.Update, error) {
-	ping := time.NewTimer(pingAfter)
-	defer ping.Stop()
-	if err := st.pace(ctx); err != nil {
-		return api.Update{}, err
-	}
-	for due := false; ; {
-		u, changed, supplied, err := st.news(due)
-		if err != nil || changed == nil || due {
+// Next waits for news. After pingAfter without any it returns nil, a sign of life. io.EOF ends the stream: when a newer one took over,
+// and some time after an update that says Failed or after the peer has left.
+//
+// A stream spends its life in here. What its goroutine's stack holds meanwhile is kept small, no update by value and one select, and without
+// news it wakes up once: for the sign of life, when it looks for what only time brings.
+func (st *Stream) Next(ctx context.Context) (*api.Update, error) {
+	ping := time.Now().Add(pingAfter)
+	for {
+		var late bool
+		var err error
+		if st.calm != nil {
+			late, err = st.wait(ctx, time.Until(ping), st.calm, st.supplied, st.p.wake)
+		}
+		if err == nil {
+			err = st.pace(ctx)
+		}
+		if err != nil {
+			return nil, err
+		}
+		u, err := st.news(late)
+		if u != nil || late || err != nil {
 			st.last = time.Now()
 			return u, err
-		}
-		select {
-		case <-changed:
-		case <-supplied:
-		case <-st.p.wake:
-		case <-ping.C:
-			due = true
-		case <-st.closed:
-			return api.Update{}, io.EOF
-		case <-st.t.s.ctx.Done():
-			return api.Update{}, io.EOF
-		case <-ctx.Done():
-			return api.Update{}, ctx.Err()
 		}
 	}
 }
@@ -152,44 +153,55 @@ func (st *Stream) pace(ctx context.Context) error {
 	if wait <= 0 {
 		return nil
 	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-st.closed:
-		return io.EOF
-	case <-st.t.s.ctx.Done():
-		return io.EOF
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	_, err := st.wait(ctx, wait, nil, nil, nil)
+	return err
 }
 
-// news returns what is new, or channels that are closed when there is. due says that a sign of life is to go out anyway.
-func (st *Stream) news(due bool) (u api.Update, changed, supplied <-chan struct{}, err error) {
+// wait returns when there is something on a channel, or late, after the time d. An error says that the stream is over.
+func (st *Stream) wait(ctx context.Context, d time.Duration, changed, supplied, wake <-chan struct{}) (late bool, err error) {
+	st.timer.Reset(d)
+	select {
+	case <-changed:
+	case <-supplied:
+	case <-wake:
+	case <-st.timer.C:
+		return true, nil
+	case <-st.closed:
+		return false, io.EOF
+	case <-st.t.s.ctx.Done():
+		return false, io.EOF
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+	return false, nil
+}
+
+// news returns what is new, nil when nothing is. due says that a sign of life is to go out anyway.
+func (st *Stream) news(due bool) (*api.Update, error) {
 	t := st.t
 	t.mu.Lock()
 	failed := t.failed != nil || st.p.failed != nil
 	orphan := st.p.resident || !failed && (t.gone || t.peers[st.p.id] != st.p)
 	if st.over(failed && st.told || orphan) {
 		t.mu.Unlock()
-		return api.Update{}, nil, nil, io.EOF
+		return nil, io.EOF
 	}
+	var u api.Update
 	if st.ending.IsZero() {
 		u = t.news(st.p, &st.c, due)
 		st.told = u.Failed != nil
 	}
-	changed = t.changed
+	st.calm, st.supplied = t.changed, nil
 	if !t.brief(&st.c) {
-		supplied = t.supplied
+		st.supplied = t.supplied
 	}
 	t.mu.Unlock()
-	u = t.complete(u, &st.c)
-	if !empty(&u) {
-		return u, nil, nil, nil
+	if u = t.complete(u, &st.c); empty(&u) {
+		return nil, nil
 	}
-	return api.Update{}, changed, supplied, nil
+	st.calm = nil
+	told := u // so that only what is told is put on the heap
+	return &told, nil
 }
 
 // over reports whether a stream that has nothing more to tell should end. It is the peer that is to end it: to a peer, a stream
