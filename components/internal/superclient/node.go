@@ -21,6 +21,10 @@ import (
 // maxBody bounds an answer that is not a stream, in bytes: the digests of a large task and tiny content.
 const maxBody = 32 << 20
 
+// idleTimeout closes connections that heartbeats alone have no use for: the most recently used is taken first, so that one stays. To the
+// supernode each costs more than a peer does. It is less than the supernode's own idle time, so that no request meets a connection's end.
+const idleTimeout = 3 * api.HeartbeatInterval
+
 // node is one supernode, by address.
 type node struct {
 	addr         string // ip:port
@@ -47,8 +51,8 @@ func (c *Client) newNode(t target, ip string) *node {
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, network, addr)
 		},
-		MaxIdleConnsPerHost: 16, // reports of many tasks at once
-		IdleConnTimeout:     90 * time.Second,
+		MaxIdleConnsPerHost: 16, // registrations and reports of many tasks at once
+		IdleConnTimeout:     idleTimeout,
 		DisableCompression:  true, // digests do not compress
 	}
 	n := &node{addr: addr, base: "http://" + net.JoinHostPort(t.host, t.port), token: c.cfg.Token}
