@@ -200,7 +200,7 @@ func (m *member) join(ctx context.Context) error {
 		return err
 	}
 	var u api.Update
-	err := m.call(http.MethodPost, api.RegisterPath(crowdTask), api.RegisterRequest{
+	err := m.call(http.MethodPost, api.RegisterPath(crowdTask), api.RegisterRequest{Proofs: true,
 		Peer: m.name, Private: true, Host: m.self(),
 		Origin: api.Origin{URL: "https://registry.example/v2/app/blobs/x", Digest: "sha256:" + crowdTask},
 	}, &u)

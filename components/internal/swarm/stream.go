@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/bits-and-blooms/bitset"
+	"github.com/cespare/xxhash/v2"
 
 	"github.com/dragonfly-kube/dragonfly/components/api"
 	"github.com/dragonfly-kube/dragonfly/components/internal/piece"
@@ -39,7 +40,7 @@ type cursor struct {
 	meta          bool          // was told
 	metaVersion   int
 	parents       int          // version + 1
-	list          []api.Parent // as told, where changes of it are
+	list          []toldParent // where changes of it are told
 	source        bool
 	complete      bool
 	content       bool
@@ -253,24 +254,41 @@ func (t *task) news(p *peer, c *cursor, due bool) (u api.Update) {
 	return u
 }
 
+// toldParent is a parent as it was told. Every idle stream keeps its list of them, so they are small.
+type toldParent struct {
+	peer  string
+	addrs uint64 // hash
+}
+
+func tell(p api.Parent) toldParent {
+	h := xxhash.New()
+	for _, a := range p.Addrs {
+		_, _ = h.WriteString(a + "\n") // never fails
+	}
+	return toldParent{p.Peer, h.Sum64()}
+}
+
 // parentNews tells the list of parents, or what changed of it.
 func (t *task) parentNews(p *peer, c *cursor, u *api.Update) {
 	list, old := t.parents(p), c.list
 	if p.proofs {
-		c.list = list
+		c.list = make([]toldParent, 0, len(list))
+		for _, v := range list {
+			c.list = append(c.list, tell(v))
+		}
 	}
 	if old == nil {
 		u.Parents = list
 		return
 	}
-	for _, v := range list {
-		if !slices.ContainsFunc(old, func(o api.Parent) bool { return o.Peer == v.Peer && slices.Equal(o.Addrs, v.Addrs) }) {
+	for i, v := range list {
+		if !slices.Contains(old, c.list[i]) {
 			u.More = append(u.More, v)
 		}
 	}
 	for _, o := range old {
-		if !slices.ContainsFunc(list, func(v api.Parent) bool { return o.Peer == v.Peer }) {
-			u.Less = append(u.Less, o.Peer)
+		if !slices.ContainsFunc(list, func(v api.Parent) bool { return v.Peer == o.peer }) {
+			u.Less = append(u.Less, o.peer)
 		}
 	}
 }
