@@ -227,7 +227,7 @@ func TestASupernodeThatIsReplacedDuringAPullTellsTheDigests(t *testing.T) {
 	s.set(func() { s.gone = true })
 	s.set(func() { s.gone, s.signer, s.budget = false, proof.NewSigner(), -1 })
 	rest, err := io.ReadAll(r)
-	if err != nil || !bytes.Equal(append(head, rest...), body) {
+	if err != nil || !bytes.Equal(slices.Concat(head, rest), body) {
 		t.Errorf("%d bytes came, %v; want the content", len(head)+len(rest), err)
 	}
 	if n := o.count(); n != 0 {
