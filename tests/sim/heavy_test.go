@@ -15,3 +15,8 @@ func TestSixtyFourPeersFinishNearTheLimit(t *testing.T) {
 func TestTwoHundredAndFiftySixPeersFinishNearTheLimit(t *testing.T) {
 	check(t, run(t, sim.Config{Peers: 256}), 1.10, 1.05) // runs differ by 0.02
 }
+
+// Pieces of 256 KiB: an answer does not fit on its way at once.
+func TestSixteenPeersWithLargePiecesFinishNearTheLimit(t *testing.T) {
+	check(t, run(t, sim.Config{Peers: 16, Size: 256 << 20}), 1.09, 1.02) // runs differ by 0.03
+}

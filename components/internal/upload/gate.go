@@ -17,18 +17,28 @@ const (
 	firstUsual = 25 * time.Millisecond
 	// maxLate bounds the requests beyond slots.
 	maxLate = 16
+	// fewBytes is the most that an answer of few bytes has: no more than what is on its way on a connection.
+	fewBytes = 64 << 10
+	// fewAtOnce is how many of them are served at once.
+	fewAtOnce = 2
 )
 
 // gate admits requests to the uplink: slots are served at once, and up to queue more wait in order. It remembers the children it
 // turned away and calls one for each place that frees, so that an uplink never idles while somebody waits for it.
 //
-// There are few slots, since answers that share the uplink all come late. But a child that takes slowly leaves the uplink idle: a
-// request that is served for much longer than usual keeps its answer and gives its slot on.
+// There are few slots, since answers that share the uplink all come late. But there are several: a child takes as fast as the other answers
+// on its link let it, and what it leaves of the uplink is for the next. An answer of few bytes is in the kernel's hands at once, and its slot
+// free while the bytes are on their way: it counts for several, else too many would share the uplink.
+//
+// A child that takes slowly leaves the uplink idle: a request that is served for much longer than usual keeps its answer and gives its
+// slot on.
 type gate struct {
 	slots, queue int
 
-	mu      sync.Mutex // guards the fields below
-	serving int
+	mu      sync.Mutex    // guards the fields below
+	active  int           // requests in a slot
+	serving int           // slots taken
+	share   int           // slots of the request that came last
 	late    int           // served beyond slots
 	line    []*turn       // admitted and waiting for a slot, in order of arrival
 	waiters waitlist      // turned away
@@ -38,21 +48,32 @@ type gate struct {
 // turn is one admitted request. ready is closed when it has a slot.
 type turn struct {
 	gate  *gate
+	share int // of the slots
 	ready chan struct{}
 	since time.Time   // it has the slot; guarded by gate.mu
 	timer *time.Timer // likewise
 	late  bool        // likewise: its slot was given on
 }
 
-func newGate(slots, queue int) *gate { return &gate{slots: slots, queue: queue, usual: firstUsual} }
+func newGate(slots, queue int) *gate {
+	return &gate{slots: slots, queue: queue, share: 1, usual: firstUsual}
+}
 
-// enter waits for a slot. It returns errFull at once when there is no place, after putting l on the waiting list (unless nil), or
-// ctx's error. After a nil error the caller must call leave on the turn.
-func (g *gate) enter(ctx context.Context, l *listener) (*turn, error) {
-	t := &turn{gate: g, ready: make(chan struct{})}
+// shareOf is how many slots an answer of n bytes takes.
+func (g *gate) shareOf(n int64) int {
+	if n > fewBytes {
+		return 1
+	}
+	return max(1, g.slots/fewAtOnce)
+}
+
+// enter waits for a slot, for an answer of n bytes. It returns errFull at once when there is no place, after putting l on the waiting list
+// (unless nil), or ctx's error. After a nil error the caller must call leave on the turn.
+func (g *gate) enter(ctx context.Context, l *listener, n int64) (*turn, error) {
+	t := &turn{gate: g, ready: make(chan struct{}), share: g.shareOf(n)}
 	g.mu.Lock()
-	if g.serving < g.slots {
-		g.serving++
+	g.share = t.share
+	if len(g.line) == 0 && g.fits(t) {
 		g.serve(t)
 		g.mu.Unlock()
 		return t, nil
@@ -76,8 +97,13 @@ func (g *gate) enter(ctx context.Context, l *listener) (*turn, error) {
 	}
 }
 
+// fits reports whether there are slots for t. Callers hold mu.
+func (g *gate) fits(t *turn) bool { return g.serving+t.share <= g.slots }
+
 // serve gives t a slot. Callers hold mu.
 func (g *gate) serve(t *turn) {
+	g.active++
+	g.serving += t.share
 	close(t.ready)
 	t.since = time.Now()
 	t.timer = time.AfterFunc(lateAfter*g.usual, t.giveOn)
@@ -94,7 +120,7 @@ func (t *turn) giveOn() {
 	t.late = true
 	g.late++
 	g.note(time.Since(t.since))
-	g.free()
+	g.free(t)
 }
 
 // note smooths the time of a request in its slot. Callers hold mu.
@@ -114,7 +140,7 @@ func (t *turn) leave() {
 		g.late--
 	} else {
 		g.note(time.Since(t.since))
-		g.free()
+		g.free(t)
 	}
 	t.since = time.Time{}
 }
@@ -125,7 +151,7 @@ func (g *gate) abandon(t *turn) {
 	for i, other := range g.line {
 		if other == t {
 			g.line = append(g.line[:i], g.line[i+1:]...)
-			g.call()
+			g.admit()
 			g.mu.Unlock()
 			return
 		}
@@ -134,13 +160,18 @@ func (g *gate) abandon(t *turn) {
 	t.leave()
 }
 
-// free passes a slot to the first in line. Callers hold mu.
-func (g *gate) free() {
-	if len(g.line) > 0 {
+// free passes the slots of t on. Callers hold mu.
+func (g *gate) free(t *turn) {
+	g.active--
+	g.serving -= t.share
+	g.admit()
+}
+
+// admit serves the first in line that slots are free for, and calls those who wait for a place. Callers hold mu.
+func (g *gate) admit() {
+	for len(g.line) > 0 && g.fits(g.line[0]) {
 		g.serve(g.line[0])
 		g.line = g.line[1:]
-	} else {
-		g.serving--
 	}
 	g.call()
 }
@@ -148,7 +179,7 @@ func (g *gate) free() {
 // call wakes waiting children for the places that are free: one each, and one more in case the first has no use for its place any
 // longer. When the uplink idles all are called. Callers hold mu.
 func (g *gate) call() {
-	n := g.slots + g.queue - g.serving - len(g.line) + 1
+	n := (g.slots-g.serving)/g.share + g.queue - len(g.line) + 1
 	if g.serving == 0 {
 		n = g.waiters.len()
 	}
@@ -165,7 +196,7 @@ func (g *gate) call() {
 func (g *gate) Load() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.serving + g.late + len(g.line)
+	return g.active + g.late + len(g.line)
 }
 
 // forget takes a child off the waiting list, for when its availability stream ends.

@@ -10,7 +10,7 @@ import (
 
 func mustEnter(t *testing.T, g *gate) *turn {
 	t.Helper()
-	turn, err := g.enter(t.Context(), nil)
+	turn, err := g.enter(t.Context(), nil, fewBytes+1)
 	if err != nil {
 		t.Error(err)
 	}
@@ -34,7 +34,7 @@ func TestGateAdmitsSlotsThenQueueThenNobody(t *testing.T) {
 		second := make(chan *turn, 1)
 		go func() { second <- mustEnter(t, g) }()
 		synctest.Wait()
-		if _, err := g.enter(t.Context(), nil); !errors.Is(err, errFull) {
+		if _, err := g.enter(t.Context(), nil, fewBytes+1); !errors.Is(err, errFull) {
 			t.Errorf("third: got %v, want errFull", err)
 		}
 		if g.Load() != 2 {
@@ -57,7 +57,7 @@ func TestAFreedPlaceCallsTheLongestWaitingChild(t *testing.T) {
 	for range 4 {
 		l := newListener("task")
 		waiting = append(waiting, l)
-		if _, err := g.enter(t.Context(), l); !errors.Is(err, errFull) {
+		if _, err := g.enter(t.Context(), l, fewBytes+1); !errors.Is(err, errFull) {
 			t.Fatalf("got %v, want errFull", err)
 		}
 	}
@@ -101,12 +101,12 @@ func TestAWaiterThatGoesGivesItsPlaceOn(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		gone := make(chan error, 1)
 		go func() {
-			_, err := g.enter(ctx, nil)
+			_, err := g.enter(ctx, nil, fewBytes+1)
 			gone <- err
 		}()
 		synctest.Wait()
 		l := newListener("task")
-		if _, err := g.enter(t.Context(), l); !errors.Is(err, errFull) {
+		if _, err := g.enter(t.Context(), l, fewBytes+1); !errors.Is(err, errFull) {
 			t.Fatalf("got %v, want errFull", err)
 		}
 		cancel()
@@ -130,7 +130,7 @@ func TestAForgottenChildIsNotCalled(t *testing.T) {
 	served := mustEnter(t, g)
 	gone, stays := newListener("task"), newListener("task")
 	for _, l := range []*listener{gone, stays} {
-		if _, err := g.enter(t.Context(), l); !errors.Is(err, errFull) {
+		if _, err := g.enter(t.Context(), l, fewBytes+1); !errors.Is(err, errFull) {
 			t.Fatal(err)
 		}
 	}
@@ -155,7 +155,7 @@ func TestASlowChildGivesItsSlotOn(t *testing.T) {
 		waits := make(chan *turn, 1)
 		go func() { waits <- mustEnter(t, g) }()
 		synctest.Wait()
-		if _, err := g.enter(t.Context(), l); !errors.Is(err, errFull) {
+		if _, err := g.enter(t.Context(), l, fewBytes+1); !errors.Is(err, errFull) {
 			t.Errorf("got %v, want errFull: one slot was given on, not two", err)
 		}
 		if g.Load() != 3 {
@@ -179,7 +179,7 @@ func TestSlotsGivenOnAreBounded(t *testing.T) {
 		g := newGate(1, 0)
 		var all []*turn
 		for {
-			turn, err := g.enter(t.Context(), nil)
+			turn, err := g.enter(t.Context(), nil, fewBytes+1)
 			if err != nil {
 				break
 			}
@@ -210,5 +210,83 @@ func TestWhatIsUsualFollowsTheUplink(t *testing.T) {
 		if g.usual < 150*time.Millisecond || g.usual > 200*time.Millisecond {
 			t.Errorf("100 requests of 200 ms made %v usual", g.usual)
 		}
+	})
+}
+
+func TestAnswersOfFewBytesTakeMoreOfTheSlots(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		slots int
+		sizes []int64 // of requests that stay
+		next  int64
+		want  bool // served at once
+	}{
+		"the sixth large one":                              {6, []int64{1 << 20, 1 << 20, 1 << 20, 1 << 20, 1 << 20}, 1 << 20, true},
+		"the seventh large one":                            {6, []int64{1 << 20, 1 << 20, 1 << 20, 1 << 20, 1 << 20, 1 << 20}, 1 << 20, false},
+		"the second small one":                             {6, []int64{fewBytes}, fewBytes, true},
+		"the third small one":                              {6, []int64{fewBytes, 1}, fewBytes, false},
+		"a small one beside three large ones":              {6, []int64{1 << 20, 1 << 20, 1 << 20}, fewBytes, true},
+		"a small one beside four large ones":               {6, []int64{1 << 20, 1 << 20, 1 << 20, 1 << 20}, fewBytes, false},
+		"a large one beside a small one":                   {6, []int64{fewBytes}, 1 << 20, true},
+		"a small one where there is one slot":              {1, nil, fewBytes, true},
+		"a small one where there is one slot, and taken":   {1, []int64{fewBytes}, fewBytes, false},
+		"the second small one where there are three slots": {3, []int64{fewBytes}, fewBytes, true},
+	} {
+		g := newGate(tc.slots, 0)
+		for _, n := range tc.sizes {
+			turn, err := g.enter(t.Context(), nil, n)
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			defer turn.leave()
+		}
+		turn, err := g.enter(t.Context(), nil, tc.next)
+		if got := err == nil; got != tc.want {
+			t.Errorf("%s: served at once: %v, want %v", name, got, tc.want)
+		}
+		if err == nil {
+			turn.leave()
+		}
+		if g.Load() != len(tc.sizes) {
+			t.Errorf("%s: load is %d, want %d", name, g.Load(), len(tc.sizes))
+		}
+	}
+}
+
+func TestASmallOneThatWaitsAndGoesLetsALargeOneIn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(6, 2)
+		for range 4 {
+			turn, err := g.enter(t.Context(), nil, 1<<20)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer turn.leave()
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		gone := make(chan error, 1)
+		go func() {
+			_, err := g.enter(ctx, nil, fewBytes)
+			gone <- err
+		}()
+		synctest.Wait()
+		served := make(chan *turn, 1)
+		go func() {
+			turn, err := g.enter(t.Context(), nil, 1<<20)
+			if err != nil {
+				t.Error(err)
+			}
+			served <- turn
+		}()
+		synctest.Wait()
+		if len(served) > 0 {
+			t.Error("a request was served before the one that came earlier")
+		}
+		cancel()
+		if err := <-gone; !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v, want canceled", err)
+		}
+		(<-served).leave()
 	})
 }

@@ -20,8 +20,8 @@ import (
 
 // Config of a piece server. The zero value of a field means its default.
 type Config struct {
-	// Slots is how many requests are served at once: few, since answers that share the uplink all come late. Default 2. A request that
-	// takes much longer than usual gives its slot on, so that slow children do not hold the uplink.
+	// Slots is how many requests are served at once: few, since answers that share the uplink all come late, and a third of that where they
+	// are of few bytes. Default 6. A request that takes much longer than usual gives its slot on, so that slow children do not hold the uplink.
 	Slots int
 	// Queue is how many more may wait. Short, so that no piece is bound to a slow answer. Default 4.
 	Queue int
@@ -49,7 +49,7 @@ func (c *Config) setDefaults() {
 			*v = d
 		}
 	}
-	def(&c.Slots, 2)
+	def(&c.Slots, 6)
 	def(&c.Queue, 4)
 	def(&c.PickQueue, 16384)
 	dur(&c.WriteStall, 10*time.Second)

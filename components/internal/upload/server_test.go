@@ -187,7 +187,7 @@ func TestNewsTellWhatIsHeldAndWhatComes(t *testing.T) {
 	places := make(chan *turn, r.cfg.Slots)
 	for range r.cfg.Slots + r.cfg.Queue {
 		go func() {
-			if turn, err := r.gate.enter(ctx, nil); err == nil {
+			if turn, err := r.gate.enter(ctx, nil, fewBytes+1); err == nil {
 				places <- turn
 			}
 		}()
@@ -207,7 +207,7 @@ func TestNewsTellWhatIsHeldAndWhatComes(t *testing.T) {
 		t.Fatalf("a full uplink answered %d, want 503", answer.StatusCode)
 	}
 	(<-places).leave()
-	expect("room 5")
+	expect("room 9")
 }
 
 func TestManifestTellsTheDigestsOfHeldPieces(t *testing.T) {
