@@ -3,6 +3,7 @@
 package kind
 
 import (
+	"errors"
 	"log/slog"
 	"maps"
 	"os"
@@ -108,7 +109,7 @@ func (e *env) helm(t *testing.T) {
 	testImage, _ := e.push(t, 1<<20)
 	values["test"] = map[string]any{"image": testImage}
 	notes, err := r.Install(t.Context(), values)
-	if err != nil {
+	if err = errors.Join(err, e.allReady(t.Context())); err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("notes of the chart:\n%s", notes)

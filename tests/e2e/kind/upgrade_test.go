@@ -47,15 +47,20 @@ func (e *env) upgrade(t *testing.T) {
 	before.remove(t)
 	secret := e.secret(t)
 	e.run(t, "helm upgrade", func(t *testing.T) {
-		e.pulling(t, "upgrade", func() error { return r.Upgrade(t.Context(), changed(values)) })
+		e.pulling(t, "upgrade", func() error { return errors.Join(r.Upgrade(t.Context(), changed(values)), e.allReady(t.Context())) })
 		e.runs(t, nextTag)
 		e.survived(t, "after-upgrade", old, layers, secret)
 	})
 	e.run(t, "helm rollback", func(t *testing.T) {
-		e.pulling(t, "rollback", r.Rollback)
+		e.pulling(t, "rollback", func() error { return errors.Join(r.Rollback(), e.allReady(t.Context())) })
 		e.runs(t, e.ourTag(t))
 		e.survived(t, "after-rollback", old, layers, secret)
 	})
+}
+
+// allReady waits for all pods of the release. Helm is content when as many are missing as may be.
+func (e *env) allReady(ctx context.Context) error {
+	return errors.Join(e.Cluster.DaemonSetReady(ctx, namespace, daemonSet), e.Cluster.DeploymentReady(ctx, namespace, supernodeDeployment))
 }
 
 // open finds the release that is installed.
