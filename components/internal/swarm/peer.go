@@ -42,7 +42,7 @@ type peer struct {
 	parentsVersion int
 	wake           chan struct{} // capacity 1: news for this peer alone
 	stream         *Stream
-	answered       cursor      // how far the answer to the registration told, until a stream goes on from there
+	answered       *cursor     // how far the answer to the registration told; nil once a stream goes on from there
 	timer          *time.Timer // removes the peer when no stream comes
 }
 

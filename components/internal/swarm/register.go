@@ -168,7 +168,8 @@ func (t *task) firstAnswer(ctx context.Context, p *peer) (api.Update, error) {
 		changed := t.changed
 		if ready || !wait {
 			u := t.news(p, &c, true)
-			p.answered = c
+			answered := c
+			p.answered = &answered
 			t.mu.Unlock()
 			return t.complete(u, &c), nil
 		}

@@ -87,11 +87,12 @@ func (s *Swarm) Open(id, name string, since int, all bool) (*Stream, error) {
 
 // heard is where a stream begins that goes on behind since: what the answer to the registration told is not told again by the first.
 func (p *peer) heard(since int) cursor {
-	c := p.answered
-	p.answered = cursor{}
-	if c.seq != since {
+	answered := p.answered
+	p.answered = nil
+	if answered == nil || answered.seq != since {
 		return cursor{seq: since}
 	}
+	c := *answered
 	c.most, c.silent = 0, false
 	return c
 }
