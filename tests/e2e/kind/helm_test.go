@@ -39,7 +39,7 @@ const (
 func bigImage() []int64 { return []int64{140 << 20, 50 << 20, 10 << 20, 1 << 20, 100 << 10} }
 
 // overlayImage is what the overlays are tried with.
-func overlayImage() []int64 { return []int64{36 << 20, 14 << 20, 4 << 20, 1 << 20} }
+func overlayImage() []int64 { return []int64{30 << 20, 12 << 20, 4 << 20, 1 << 20} }
 
 // loadOurs builds our images and loads them into the nodes, tagged as the chart names them.
 func (e *env) loadOurs(t *testing.T) {
