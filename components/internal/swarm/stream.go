@@ -257,16 +257,23 @@ func (t *task) news(p *peer, c *cursor, due bool) (u api.Update) {
 
 // toldParent is a parent as it was told. Every idle stream keeps its list of them, so they are small.
 type toldParent struct {
-	peer  string
+	peer  *peer  // nil for the seed
 	addrs uint64 // hash
 }
 
-func tell(p api.Parent) toldParent {
+func (t *task) tell(p api.Parent) toldParent {
 	h := xxhash.New()
 	for _, a := range p.Addrs {
 		_, _ = h.WriteString(a + "\n") // never fails
 	}
-	return toldParent{p.Peer, h.Sum64()}
+	return toldParent{t.peers[p.Peer], h.Sum64()}
+}
+
+func (p toldParent) name() string {
+	if p.peer == nil {
+		return seedName
+	}
+	return p.peer.id
 }
 
 // parentNews tells the list of parents, or what changed of it.
@@ -275,7 +282,7 @@ func (t *task) parentNews(p *peer, c *cursor, u *api.Update) {
 	if p.proofs {
 		c.list = make([]toldParent, 0, len(list))
 		for _, v := range list {
-			c.list = append(c.list, tell(v))
+			c.list = append(c.list, t.tell(v))
 		}
 	}
 	if old == nil {
@@ -288,8 +295,8 @@ func (t *task) parentNews(p *peer, c *cursor, u *api.Update) {
 		}
 	}
 	for _, o := range old {
-		if !slices.ContainsFunc(list, func(v api.Parent) bool { return v.Peer == o.peer }) {
-			u.Less = append(u.Less, o.peer)
+		if !slices.ContainsFunc(list, func(v api.Parent) bool { return v.Peer == o.name() }) {
+			u.Less = append(u.Less, o.name())
 		}
 	}
 }
