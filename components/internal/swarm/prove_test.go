@@ -227,3 +227,24 @@ func TestAPeerThatChecksProofsHearsChangesOfItsParents(t *testing.T) {
 		}
 	})
 }
+
+func TestAPeerThatRegistersAnewWithoutProofsHearsOfItsParentsOnItsOldStream(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T) {
+		w := newWorld(t, bring)
+		l := w.join(proving("p1"))
+		settle()
+		w.register(request("p1"))
+		for _, name := range []string{"p2", "p3", "p4"} {
+			w.join(request(name))
+		}
+		after(time.Second)
+		got := l.heard()
+		list := slices.Concat(got.Parents, got.More)
+		for _, name := range []string{"p2", "p3", "p4"} {
+			if !slices.ContainsFunc(list, func(v api.Parent) bool { return v.Peer == name }) {
+				t.Errorf("the stream did not tell of %s: %+v", name, got)
+			}
+		}
+	})
+}

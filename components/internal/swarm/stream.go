@@ -279,7 +279,7 @@ func (p toldParent) name() string {
 // parentNews tells the list of parents, or what changed of it.
 func (t *task) parentNews(p *peer, c *cursor, u *api.Update) {
 	list, old := t.parents(p), c.list
-	if p.proofs {
+	if p.proofs || old != nil { // it may have registered anew, without proofs, while its old stream is open
 		c.list = make([]toldParent, 0, len(list))
 		for _, v := range list {
 			c.list = append(c.list, t.tell(v))
