@@ -55,6 +55,7 @@ type Client struct {
 	mu       sync.Mutex  // guards the fields below
 	nodes    []*node     // sorted by address
 	unknown  []NodeState // names that led to none at the last look-up
+	changed  time.Time   // last change of nodes, whoever looked them up
 	resolved time.Time   // last look-up that a registration made
 }
 

@@ -43,16 +43,12 @@ func (c *Client) Run(ctx context.Context, host api.Host, version string, inv Inv
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	busy := map[*node]chan struct{}{}
-	var resolved, changed time.Time
+	var resolved time.Time
 	for {
 		now := time.Now()
-		if now.Sub(resolved) >= c.resolvePause(now.Sub(changed)) {
-			before := c.all()
+		if now.Sub(resolved) >= c.resolvePause(now) {
 			c.resolve(ctx)
 			resolved = now
-			if !slices.Equal(before, c.all()) {
-				changed = now
-			}
 		}
 		for _, n := range c.all() {
 			if running(busy[n]) || !n.due(now) {
@@ -73,13 +69,15 @@ func (c *Client) Run(ctx context.Context, host api.Host, version string, inv Inv
 	}
 }
 
-// resolvePause is the time between two look-ups, when the addresses changed some time ago. Hosts that know different supernodes send one task
-// to different ones, and the origin pays for each, so a change has to reach all of them soon.
-func (c *Client) resolvePause(sinceChange time.Duration) time.Duration {
+// resolvePause is the time between two look-ups. Hosts that know different supernodes send one task to different ones, and the origin pays
+// for each, so a change of addresses has to reach all of them soon.
+func (c *Client) resolvePause(now time.Time) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	switch {
-	case len(c.all()) == 0:
+	case len(c.nodes) == 0:
 		return resolveAgain
-	case sinceChange < unsettled:
+	case now.Sub(c.changed) < unsettled:
 		return resolveSoon
 	}
 	return resolveEvery
@@ -208,6 +206,9 @@ func (c *Client) resolve(ctx context.Context) {
 		}
 	}
 	slices.SortFunc(nodes, func(a, b *node) int { return strings.Compare(a.addr, b.addr) })
+	if !slices.Equal(c.nodes, nodes) {
+		c.changed = time.Now()
+	}
 	c.nodes = nodes
 }
 

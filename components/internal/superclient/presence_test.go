@@ -84,3 +84,22 @@ func TestASupernodeThatComesALittleLaterIsKnownSoon(t *testing.T) {
 		}
 	})
 }
+
+func TestAnAddressThatARegistrationFoundIsAChangeToo(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := &growing{start: time.Now(), after: []time.Duration{1500 * time.Millisecond}}
+		c := newClient(t, Config{Addrs: []string{"supernodes:1"}, Resolver: g})
+		c.resolve(t.Context()) // as Register does where no address is known
+		ctx, cancel := context.WithCancel(t.Context())
+		var run sync.WaitGroup
+		run.Go(func() { c.Run(ctx, api.Host{ID: "h"}, "v1", &inventory{}) })
+		time.Sleep(4 * time.Second)
+		synctest.Wait()
+		if got := len(c.Nodes()); got != 2 {
+			t.Errorf("after 4 s: %d supernodes, want 2", got)
+		}
+		cancel()
+		run.Wait()
+	})
+}
