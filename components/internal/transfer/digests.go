@@ -25,11 +25,18 @@ func (g *digests) init(task string) {
 	g.task, g.byPiece, g.changed = task, map[int]piece.Digest{}, make(chan struct{})
 }
 
-// renew forgets the key: a session begins. anew makes it tell the digests that it signs as well.
+// renew forgets the key: a session begins. anew makes it tell the digests that it signs as well. Those who wait for a digest ask again.
 func (g *digests) renew(anew func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.key, g.needed, g.anew = proof.Key{}, false, anew
+	g.news()
+}
+
+// news wakes those who wait. Callers hold mu.
+func (g *digests) news() {
+	close(g.changed)
+	g.changed = make(chan struct{})
 }
 
 // trust takes the key of the session's supernode, which leaves out from now on what it signs.
@@ -92,8 +99,7 @@ func (g *digests) set(news map[int]piece.Digest) {
 			g.byPiece[i] = d
 		}
 	}
-	close(g.changed)
-	g.changed = make(chan struct{})
+	g.news()
 }
 
 // get returns the digest of piece i, nil while it is not known.
@@ -108,10 +114,6 @@ func (g *digests) get(i int) *piece.Digest {
 
 // wait returns the digest of piece i once it is known. Where the supernode does not tell it, it is asked to.
 func (g *digests) wait(ctx context.Context, i int) (piece.Digest, error) {
-	if d := g.get(i); d != nil {
-		return *d, nil
-	}
-	g.all()
 	for {
 		g.mu.Lock()
 		d, ok := g.byPiece[i]
@@ -120,6 +122,7 @@ func (g *digests) wait(ctx context.Context, i int) (piece.Digest, error) {
 		if ok {
 			return d, nil
 		}
+		g.all()
 		select {
 		case <-changed:
 		case <-ctx.Done():
