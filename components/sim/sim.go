@@ -188,11 +188,13 @@ func Run(ctx context.Context, cfg Config) (*Result, error) {
 		delay := cfg.Spread * time.Duration(i) / time.Duration(cfg.Peers)
 		pulls.Go(func() { s.pull(ctx, n, delay) })
 	}
+	overdue := time.AfterFunc(s.patience(), s.giveUp)
 	w := &watcher{s: s}
 	watch, stop := context.WithCancel(ctx)
 	var watching sync.WaitGroup
 	watching.Go(func() { w.run(watch) })
 	pulls.Wait()
+	overdue.Stop()
 	stop()
 	watching.Wait()
 	result := s.result(w)
@@ -207,10 +209,29 @@ func Run(ctx context.Context, cfg Config) (*Result, error) {
 	background.Wait()
 	for _, n := range s.peers {
 		if n.err != nil {
-			return nil, fmt.Errorf("%s: %w", n.addr, n.err)
+			return nil, fmt.Errorf("%s, with %d of %d pieces: %w", n.addr, n.store.Count(), s.pieces(), n.err)
 		}
 	}
 	return result, nil
+}
+
+// patience is how long a run may take, in virtual time. Peers may go to no origin, so one that nobody serves would wait for ever.
+func (s *swarmNet) patience() time.Duration {
+	slowest := s.cfg.SeedRate
+	for i := range s.peers {
+		slowest = min(slowest, s.cfg.RateOf(i))
+	}
+	if s.cfg.OriginRate > 0 {
+		slowest = min(slowest, s.cfg.OriginRate)
+	}
+	return time.Minute + s.cfg.Spread + 20*time.Duration(float64(s.cfg.Size)/slowest*1e9)
+}
+
+// giveUp ends the pulls that go on.
+func (s *swarmNet) giveUp() {
+	for _, n := range s.peers {
+		n.manager.Close()
+	}
 }
 
 // pull reads the content as a client does, from the first byte to the last.
