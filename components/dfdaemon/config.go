@@ -84,7 +84,7 @@ func Default() Config {
 		Socket:    api.SocketPath,
 		DataDir:   "/var/lib/dragonfly",
 		DiskQuota: 50 << 30, MinFree: 2 << 30,
-		UploadSlots: 6,
+		UploadSlots: 5,
 	}
 }
 

@@ -66,7 +66,7 @@ func (c *Config) keepFlags(f *pflag.FlagSet) {
 	config.Rate(f, &c.UploadRate, "upload-rate", "", "most that is sent to other nodes; 0 is no limit")
 	config.Rate(f, &c.DownloadRate, "download-rate", "", "most that is received from other nodes; 0 is no limit")
 	config.Rate(f, &c.OriginRate, "origin-rate", "", "most that is read from registries; 0 is no limit")
-	f.IntVar(&c.UploadSlots, "upload-slots", c.UploadSlots, "piece requests served at once, a third of that where they are of 64 KiB or less")
+	f.IntVar(&c.UploadSlots, "upload-slots", c.UploadSlots, "piece requests served at once")
 }
 
 func (c *Config) registryFlags(f *pflag.FlagSet) {

@@ -43,7 +43,7 @@ type Config struct {
 
 	// UploadRate limits what the seed sends, in bytes a second over all peers; 0 means no limit, the default.
 	UploadRate int64
-	// UploadSlots is how many requests the seed serves at once. Default 6.
+	// UploadSlots is how many requests the seed serves at once. Default 5.
 	UploadSlots int
 	// Origin says how registries and file servers are reached.
 	Origin origin.Config
@@ -64,7 +64,7 @@ func DefaultConfig() Config {
 		DataDir:         "/home/admin/supernode/repo",
 		DiskQuota:       100 << 30,
 		DiskMinFree:     1 << 30,
-		UploadSlots:     6,
+		UploadSlots:     5,
 		ShutdownTimeout: 10 * time.Second,
 	}
 }

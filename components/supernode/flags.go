@@ -57,7 +57,7 @@ func (o *options) flags(f *pflag.FlagSet) {
 	config.Size(f, &o.DiskQuota, "disk-quota", "most disk space that pieces take; the least recently used go first; 0 is no bound")
 	config.Size(f, &o.DiskMinFree, "disk-min-free", "space to leave free on the file system of the data directory")
 	config.Rate(f, &o.UploadRate, "upload-rate", "", "most that is sent to all peers together; 0 is no limit")
-	f.IntVar(&o.UploadSlots, "upload-slots", o.UploadSlots, "piece requests served at once, a third of that where they are of 64 KiB or less")
+	f.IntVar(&o.UploadSlots, "upload-slots", o.UploadSlots, "piece requests served at once")
 	config.Rate(f, &o.Origin.RateLimit, "origin-rate", "", "most that is read from all origins together; 0 is no limit")
 	f.StringSliceVar(&o.hosts.CA, "registry-ca", nil,
 		"`[HOST[:PORT]=]FILE` of PEM certificates to trust beside the system's, for one origin or for all; may be repeated")

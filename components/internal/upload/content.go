@@ -35,7 +35,7 @@ func (s *Server) serveContent(w http.ResponseWriter, r *http.Request, t store.Ta
 		s.refuse(w, http.StatusNotFound, "not_held", "this peer does not hold all of that range")
 		return
 	}
-	turn, err := s.gate.enter(r.Context(), s.streams.find(t.ID(), r.Header.Get(api.HeaderPeer)), want.n)
+	turn, err := s.gate.enter(r.Context(), s.streams.find(t.ID(), r.Header.Get(api.HeaderPeer)))
 	if err != nil {
 		w.Header().Set("Retry-After", "1")
 		s.refuse(w, http.StatusServiceUnavailable, "full", "all upload slots are taken; the availability stream tells when one frees")
@@ -60,7 +60,7 @@ func (s *Server) servePick(w http.ResponseWriter, r *http.Request, t store.Task)
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), s.cfg.PickWait)
 	defer cancel()
-	turn, err := s.picks.enter(ctx, nil, max(limit, t.Layout().Size))
+	turn, err := s.picks.enter(ctx, nil)
 	if err != nil {
 		s.nothing(w, api.PickAgain)
 		return

@@ -14,21 +14,27 @@ const (
 	// lateAfter is how many times the usual time a request may be served before its slot is given on.
 	lateAfter = 4
 	// firstUsual is the usual time of a request before there was any.
-	firstUsual = 25 * time.Millisecond
+	firstUsual = 100 * time.Millisecond
+	// waitingBytes is how much the answers that wait may have together, where that is more than the queue holds.
+	waitingBytes = 128 << 10
+	// rest is how long a gate has nothing to do before it begins anew with one answer.
+	rest = time.Second
 	// maxLate bounds the requests beyond slots.
 	maxLate = 16
 	// fewBytes is the most that an answer of few bytes has: no more than what is on its way on a connection.
 	fewBytes = 64 << 10
 	// fewAtOnce is how many of them are served at once.
-	fewAtOnce = 2
+	fewAtOnce = 4
 )
 
 // gate admits requests to the uplink: slots are served at once, and up to queue more wait in order. It remembers the children it
 // turned away and calls one for each place that frees, so that an uplink never idles while somebody waits for it.
 //
 // There are few slots, since answers that share the uplink all come late. But there are several: a child takes as fast as the other answers
-// on its link let it, and what it leaves of the uplink is for the next. An answer of few bytes is in the kernel's hands at once, and its slot
-// free while the bytes are on their way: it counts for several, else too many would share the uplink.
+// on its link let it, and what it leaves of the uplink is for the next.
+//
+// After a rest there is one slot, and one more with each answer that is sent: what a swarm begins with is few pieces that everybody lacks,
+// and one that is whole at some child can be passed on, while five halves can't.
 //
 // A child that takes slowly leaves the uplink idle: a request that is served for much longer than usual keeps its answer and gives its
 // slot on.
@@ -37,18 +43,18 @@ type gate struct {
 
 	mu      sync.Mutex    // guards the fields below
 	active  int           // requests in a slot
-	serving int           // slots taken
-	share   int           // slots of the request that came last
+	opened  int           // slots that may be used
+	idle    time.Time     // since when nothing is served
 	late    int           // served beyond slots
 	line    []*turn       // admitted and waiting for a slot, in order of arrival
 	waiters waitlist      // turned away
 	usual   time.Duration // smoothed time of a request in its slot
+	noted   int           // requests in it, as far as they count
 }
 
 // turn is one admitted request. ready is closed when it has a slot.
 type turn struct {
 	gate  *gate
-	share int // of the slots
 	ready chan struct{}
 	since time.Time   // it has the slot; guarded by gate.mu
 	timer *time.Timer // likewise
@@ -56,24 +62,18 @@ type turn struct {
 }
 
 func newGate(slots, queue int) *gate {
-	return &gate{slots: slots, queue: queue, share: 1, usual: firstUsual}
+	return &gate{slots: slots, queue: queue, opened: 1, usual: firstUsual}
 }
 
-// shareOf is how many slots an answer of n bytes takes.
-func (g *gate) shareOf(n int64) int {
-	if n > fewBytes {
-		return 1
-	}
-	return max(1, g.slots/fewAtOnce)
-}
-
-// enter waits for a slot, for an answer of n bytes. It returns errFull at once when there is no place, after putting l on the waiting list
+// enter waits for a slot. It returns errFull at once when there is no place, after putting l on the waiting list
 // (unless nil), or ctx's error. After a nil error the caller must call leave on the turn.
-func (g *gate) enter(ctx context.Context, l *listener, n int64) (*turn, error) {
-	t := &turn{gate: g, ready: make(chan struct{}), share: g.shareOf(n)}
+func (g *gate) enter(ctx context.Context, l *listener) (*turn, error) {
+	t := &turn{gate: g, ready: make(chan struct{})}
 	g.mu.Lock()
-	g.share = t.share
-	if len(g.line) == 0 && g.fits(t) {
+	if g.active == 0 && len(g.line) == 0 && time.Since(g.idle) > rest {
+		g.opened = 1
+	}
+	if len(g.line) == 0 && g.active < g.opened {
 		g.serve(t)
 		g.mu.Unlock()
 		return t, nil
@@ -97,13 +97,9 @@ func (g *gate) enter(ctx context.Context, l *listener, n int64) (*turn, error) {
 	}
 }
 
-// fits reports whether there are slots for t. Callers hold mu.
-func (g *gate) fits(t *turn) bool { return g.serving+t.share <= g.slots }
-
 // serve gives t a slot. Callers hold mu.
 func (g *gate) serve(t *turn) {
 	g.active++
-	g.serving += t.share
 	close(t.ready)
 	t.since = time.Now()
 	t.timer = time.AfterFunc(lateAfter*g.usual, t.giveOn)
@@ -120,13 +116,14 @@ func (t *turn) giveOn() {
 	t.late = true
 	g.late++
 	g.note(time.Since(t.since))
-	g.free(t)
+	g.free()
 }
 
 // note smooths the time of a request in its slot. Callers hold mu.
 func (g *gate) note(took time.Duration) {
-	const part = 16 // of the newest
-	g.usual += (took - g.usual) / part
+	const most = 16 // the newest counts as one of so many
+	g.noted = min(g.noted+1, most)
+	g.usual += (took - g.usual) / time.Duration(g.noted)
 	g.usual = max(g.usual, time.Millisecond)
 }
 
@@ -140,7 +137,7 @@ func (t *turn) leave() {
 		g.late--
 	} else {
 		g.note(time.Since(t.since))
-		g.free(t)
+		g.free()
 	}
 	t.since = time.Time{}
 }
@@ -160,16 +157,19 @@ func (g *gate) abandon(t *turn) {
 	t.leave()
 }
 
-// free passes the slots of t on. Callers hold mu.
-func (g *gate) free(t *turn) {
+// free passes a slot on. Callers hold mu.
+func (g *gate) free() {
 	g.active--
-	g.serving -= t.share
+	g.opened = min(g.opened+1, g.slots)
+	if g.active == 0 {
+		g.idle = time.Now()
+	}
 	g.admit()
 }
 
 // admit serves the first in line that slots are free for, and calls those who wait for a place. Callers hold mu.
 func (g *gate) admit() {
-	for len(g.line) > 0 && g.fits(g.line[0]) {
+	for len(g.line) > 0 && g.active < g.opened {
 		g.serve(g.line[0])
 		g.line = g.line[1:]
 	}
@@ -179,8 +179,8 @@ func (g *gate) admit() {
 // call wakes waiting children for the places that are free: one each, and one more in case the first has no use for its place any
 // longer. When the uplink idles all are called. Callers hold mu.
 func (g *gate) call() {
-	n := (g.slots-g.serving)/g.share + g.queue - len(g.line) + 1
-	if g.serving == 0 {
+	n := g.opened - g.active + g.queue - len(g.line) + 1
+	if g.active == 0 {
 		n = g.waiters.len()
 	}
 	for range n {

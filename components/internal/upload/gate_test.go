@@ -3,14 +3,23 @@ package upload
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
+// openGate is a gate that has been busy: all its slots are open.
+func openGate(slots, queue int) *gate {
+	g := newGate(slots, queue)
+	g.opened, g.idle = slots, time.Now()
+	return g
+}
+
 func mustEnter(t *testing.T, g *gate) *turn {
 	t.Helper()
-	turn, err := g.enter(t.Context(), nil, fewBytes+1)
+	turn, err := g.enter(t.Context(), nil)
 	if err != nil {
 		t.Error(err)
 	}
@@ -34,7 +43,7 @@ func TestGateAdmitsSlotsThenQueueThenNobody(t *testing.T) {
 		second := make(chan *turn, 1)
 		go func() { second <- mustEnter(t, g) }()
 		synctest.Wait()
-		if _, err := g.enter(t.Context(), nil, fewBytes+1); !errors.Is(err, errFull) {
+		if _, err := g.enter(t.Context(), nil); !errors.Is(err, errFull) {
 			t.Errorf("third: got %v, want errFull", err)
 		}
 		if g.Load() != 2 {
@@ -50,14 +59,14 @@ func TestGateAdmitsSlotsThenQueueThenNobody(t *testing.T) {
 
 func TestAFreedPlaceCallsTheLongestWaitingChild(t *testing.T) {
 	t.Parallel()
-	g := newGate(2, 0)
+	g := openGate(2, 0)
 	g.usual = time.Hour
 	first, second := mustEnter(t, g), mustEnter(t, g)
 	var waiting []*listener
 	for range 4 {
 		l := newListener("task")
 		waiting = append(waiting, l)
-		if _, err := g.enter(t.Context(), l, fewBytes+1); !errors.Is(err, errFull) {
+		if _, err := g.enter(t.Context(), l); !errors.Is(err, errFull) {
 			t.Fatalf("got %v, want errFull", err)
 		}
 	}
@@ -101,12 +110,12 @@ func TestAWaiterThatGoesGivesItsPlaceOn(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		gone := make(chan error, 1)
 		go func() {
-			_, err := g.enter(ctx, nil, fewBytes+1)
+			_, err := g.enter(ctx, nil)
 			gone <- err
 		}()
 		synctest.Wait()
 		l := newListener("task")
-		if _, err := g.enter(t.Context(), l, fewBytes+1); !errors.Is(err, errFull) {
+		if _, err := g.enter(t.Context(), l); !errors.Is(err, errFull) {
 			t.Fatalf("got %v, want errFull", err)
 		}
 		cancel()
@@ -130,7 +139,7 @@ func TestAForgottenChildIsNotCalled(t *testing.T) {
 	served := mustEnter(t, g)
 	gone, stays := newListener("task"), newListener("task")
 	for _, l := range []*listener{gone, stays} {
-		if _, err := g.enter(t.Context(), l, fewBytes+1); !errors.Is(err, errFull) {
+		if _, err := g.enter(t.Context(), l); !errors.Is(err, errFull) {
 			t.Fatal(err)
 		}
 	}
@@ -155,7 +164,7 @@ func TestASlowChildGivesItsSlotOn(t *testing.T) {
 		waits := make(chan *turn, 1)
 		go func() { waits <- mustEnter(t, g) }()
 		synctest.Wait()
-		if _, err := g.enter(t.Context(), l, fewBytes+1); !errors.Is(err, errFull) {
+		if _, err := g.enter(t.Context(), l); !errors.Is(err, errFull) {
 			t.Errorf("got %v, want errFull: one slot was given on, not two", err)
 		}
 		if g.Load() != 3 {
@@ -179,7 +188,7 @@ func TestSlotsGivenOnAreBounded(t *testing.T) {
 		g := newGate(1, 0)
 		var all []*turn
 		for {
-			turn, err := g.enter(t.Context(), nil, fewBytes+1)
+			turn, err := g.enter(t.Context(), nil)
 			if err != nil {
 				break
 			}
@@ -192,8 +201,8 @@ func TestSlotsGivenOnAreBounded(t *testing.T) {
 		for _, turn := range all {
 			turn.leave()
 		}
-		if g.Load() != 0 || g.serving != 0 || g.late != 0 {
-			t.Errorf("after all left: load %d, %d served, %d late", g.Load(), g.serving, g.late)
+		if g.Load() != 0 || g.active != 0 || g.late != 0 {
+			t.Errorf("after all left: load %d, %d served, %d late", g.Load(), g.active, g.late)
 		}
 	})
 }
@@ -213,80 +222,45 @@ func TestWhatIsUsualFollowsTheUplink(t *testing.T) {
 	})
 }
 
-func TestAnswersOfFewBytesTakeMoreOfTheSlots(t *testing.T) {
-	t.Parallel()
-	for name, tc := range map[string]struct {
-		slots int
-		sizes []int64 // of requests that stay
-		next  int64
-		want  bool // served at once
-	}{
-		"the sixth large one":                              {6, []int64{1 << 20, 1 << 20, 1 << 20, 1 << 20, 1 << 20}, 1 << 20, true},
-		"the seventh large one":                            {6, []int64{1 << 20, 1 << 20, 1 << 20, 1 << 20, 1 << 20, 1 << 20}, 1 << 20, false},
-		"the second small one":                             {6, []int64{fewBytes}, fewBytes, true},
-		"the third small one":                              {6, []int64{fewBytes, 1}, fewBytes, false},
-		"a small one beside three large ones":              {6, []int64{1 << 20, 1 << 20, 1 << 20}, fewBytes, true},
-		"a small one beside four large ones":               {6, []int64{1 << 20, 1 << 20, 1 << 20, 1 << 20}, fewBytes, false},
-		"a large one beside a small one":                   {6, []int64{fewBytes}, 1 << 20, true},
-		"a small one where there is one slot":              {1, nil, fewBytes, true},
-		"a small one where there is one slot, and taken":   {1, []int64{fewBytes}, fewBytes, false},
-		"the second small one where there are three slots": {3, []int64{fewBytes}, fewBytes, true},
-	} {
-		g := newGate(tc.slots, 0)
-		for _, n := range tc.sizes {
-			turn, err := g.enter(t.Context(), nil, n)
-			if err != nil {
-				t.Fatalf("%s: %v", name, err)
-			}
-			defer turn.leave()
-		}
-		turn, err := g.enter(t.Context(), nil, tc.next)
-		if got := err == nil; got != tc.want {
-			t.Errorf("%s: served at once: %v, want %v", name, got, tc.want)
-		}
-		if err == nil {
-			turn.leave()
-		}
-		if g.Load() != len(tc.sizes) {
-			t.Errorf("%s: load is %d, want %d", name, g.Load(), len(tc.sizes))
-		}
-	}
-}
-
-func TestASmallOneThatWaitsAndGoesLetsALargeOneIn(t *testing.T) {
+func TestAGateBeginsWithOneAnswerAndOpensASlotWithEach(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		g := newGate(6, 2)
-		for range 4 {
-			turn, err := g.enter(t.Context(), nil, 1<<20)
-			if err != nil {
-				t.Fatal(err)
+		const slots = 5
+		g := newGate(slots, 16)
+		// run serves n answers, which take the same time each, and returns how many were served at once.
+		run := func(n int) (served []int) {
+			var all sync.WaitGroup
+			for range n {
+				all.Go(func() {
+					turn, err := g.enter(t.Context(), nil)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					defer turn.leave()
+					time.Sleep(10 * time.Millisecond) // the bubble's time, less than anything that is late
+				})
 			}
-			defer turn.leave()
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		gone := make(chan error, 1)
-		go func() {
-			_, err := g.enter(ctx, nil, fewBytes)
-			gone <- err
-		}()
-		synctest.Wait()
-		served := make(chan *turn, 1)
-		go func() {
-			turn, err := g.enter(t.Context(), nil, 1<<20)
-			if err != nil {
-				t.Error(err)
+			for synctest.Wait(); g.Load() > 0; synctest.Wait() {
+				served = append(served, g.active)
+				time.Sleep(10 * time.Millisecond)
 			}
-			served <- turn
-		}()
-		synctest.Wait()
-		if len(served) > 0 {
-			t.Error("a request was served before the one that came earlier")
+			all.Wait()
+			return served
 		}
-		cancel()
-		if err := <-gone; !errors.Is(err, context.Canceled) {
-			t.Errorf("got %v, want canceled", err)
+		for _, tc := range []struct {
+			name string
+			rest time.Duration // before
+			want []int
+		}{
+			{"the first answers", 0, []int{1, 2, 4, 5, 4}},
+			{"after a moment", rest / 2, []int{5, 5, 5, 1}},
+			{"after a rest", 2 * rest, []int{1, 2, 4, 5, 4}},
+		} {
+			time.Sleep(tc.rest)
+			if got := run(16); !slices.Equal(got, tc.want) {
+				t.Errorf("%s: %v at once, want %v", tc.name, got, tc.want)
+			}
 		}
-		(<-served).leave()
 	})
 }

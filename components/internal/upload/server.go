@@ -20,10 +20,10 @@ import (
 
 // Config of a piece server. The zero value of a field means its default.
 type Config struct {
-	// Slots is how many requests are served at once: few, since answers that share the uplink all come late, and a third of that where they
-	// are of few bytes. Default 6. A request that takes much longer than usual gives its slot on, so that slow children do not hold the uplink.
+	// Slots is how many requests are served at once: few, since answers that share the uplink all come late. Default 5. A request that takes much longer than usual gives its slot on, so that slow children do not hold the uplink.
 	Slots int
-	// Queue is how many more may wait. Short, so that no piece is bound to a slow answer. Default 4.
+	// Queue is how many more may wait. Short, so that no piece is bound to a slow answer: what all have outstanding should be more than what
+	// slots and queues hold, else some parents hold much of it and others nothing. Default 2.
 	Queue int
 	// PickQueue is how many pick requests may wait at a seed. They name no piece, so the queue may be long. Default 16384.
 	PickQueue int
@@ -49,8 +49,8 @@ func (c *Config) setDefaults() {
 			*v = d
 		}
 	}
-	def(&c.Slots, 6)
-	def(&c.Queue, 4)
+	def(&c.Slots, 5)
+	def(&c.Queue, 2)
 	def(&c.PickQueue, 16384)
 	dur(&c.WriteStall, 10*time.Second)
 	dur(&c.NewsCost, 1500*time.Microsecond)
