@@ -52,8 +52,24 @@ func (p *Plan) elsewhere(r *request, now time.Time) (Order, bool) {
 	return Order{Parent: best.id, First: first, Count: n, Hedge: true}, true
 }
 
-// hedgeAfter is the age at which a request is late.
-func (p *Plan) hedgeAfter() time.Duration { return max(p.cfg.HedgeMin, 4*p.perRequest) }
+// hedgeAfter is the age at which a request is late. At the end, when all that is missing is on its way, whatever comes last is what everybody
+// waits for, and the window has room for a second way.
+func (p *Plan) hedgeAfter() time.Duration {
+	if p.ending() {
+		return max(p.cfg.HedgeMin, p.perRequest*3/2)
+	}
+	return max(p.cfg.HedgeMin, 4*p.perRequest)
+}
+
+// ending reports whether all pieces are held or asked for.
+func (p *Plan) ending() bool {
+	if !p.layout.Known() || int(p.known.Count()) < p.layout.Count() {
+		return false
+	}
+	left := false
+	p.eachWanted(func(int) bool { left = true; return false })
+	return !left
+}
 
 // wake returns the next moment at which time alone changes what Next answers.
 func (p *Plan) wake(now time.Time) time.Time {

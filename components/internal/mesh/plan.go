@@ -17,8 +17,9 @@ import (
 
 // Config of a Plan. The zero value of a field means its default.
 type Config struct {
-	// Window is how many range requests a child has outstanding, over all parents. Default 8. Requests and
-	// news come late by what is queued on the links; with fewer outstanding, parents run dry meanwhile.
+	// Window is how many range requests a child has outstanding, over all parents. Default 10. Requests and
+	// news come late by what is queued on the links; with fewer outstanding, parents run dry meanwhile. It is more than a parent
+	// takes in, so that each has requests.
 	Window int
 	// PerParent is how many of them, picks included, one parent has, or more where there are less parents than the window has
 	// room for. Default 2: one served, one so that its uplink need not wait for us.
@@ -50,7 +51,7 @@ func (c *Config) setDefaults() {
 		}
 	}
 	if c.Window == 0 {
-		c.Window = 8
+		c.Window = 10
 	}
 	if c.PerParent == 0 {
 		c.PerParent = 2

@@ -100,7 +100,7 @@ func TestTheLeastLoadedParentIsAskedFirst(t *testing.T) {
 
 func TestParentsShareTheWindowWithTwoRequestsAtLeast(t *testing.T) {
 	t.Parallel()
-	for others, want := range map[int]int{0: 8, 1: 4, 3: 2, 9: 2} {
+	for others, want := range map[int]int{0: 9, 1: 5, 3: 2, 9: 2} {
 		p := newPlan(9)
 		p.AddParent("a", false)
 		for i := range others {
@@ -117,14 +117,14 @@ func TestASeedIsPickedFromWithTheWholeWindowWhileItIsAlone(t *testing.T) {
 	t.Parallel()
 	p := newPlan(9)
 	p.AddParent("seed", true)
-	next(t, p, start, strings.Repeat("seed:pick ", 8))
+	next(t, p, start, strings.Repeat("seed:pick ", 10))
 	p.AddParent("peer", false)
 	next(t, p, start, "")
 }
 
 func TestTheWindowBoundsRequestsOverAllParents(t *testing.T) {
 	t.Parallel()
-	for _, tc := range []struct{ window, parents, want int }{{4, 4, 4}, {0, 3, 6}, {0, 8, 8}, {0, 16, 8}} {
+	for _, tc := range []struct{ window, parents, want int }{{4, 4, 4}, {0, 3, 9}, {0, 8, 10}, {0, 16, 10}} {
 		p := newPlan(40)
 		p.cfg.Window = cmp.Or(tc.window, p.cfg.Window)
 		all := &bitset.BitSet{}
@@ -226,6 +226,41 @@ func TestALateRequestIsHedgedOnceAndItsLoserIsUseless(t *testing.T) {
 	}
 	if !p.Done() {
 		t.Error("the plan is not done")
+	}
+}
+
+func TestAtTheEndALateRequestIsAskedElsewhereSooner(t *testing.T) {
+	t.Parallel()
+	const usual = time.Second
+	for _, tc := range []struct {
+		name   string
+		pieces int64
+		known  []uint // beside the piece that is late
+		after  time.Duration
+	}{
+		{"nothing else is missing", 1, nil, usual * 3 / 2},
+		{"a piece can be asked for", 2, []uint{1}, 4 * usual},
+		{"pieces are still to be told of", 3, nil, 4 * usual},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			p := New(Config{}, piece.Layout{Length: tc.pieces << 16, Size: 1 << 16}, rand.New(rand.NewPCG(1, 2)))
+			p.Know(0)
+			p.AddParent("slow", false)
+			p.Gained("slow", set(0), 0)
+			next(t, p, start, "slow:0+1 ")
+			p.AddParent("busy", false)
+			p.parents["busy"].busyUntil = start.Add(time.Hour)
+			p.AddParent("fast", false)
+			p.Gained("fast", set(0), 0)
+			p.perRequest = usual
+			for _, i := range tc.known {
+				p.Know(int(i))
+				p.Gained("busy", set(i), 0)
+			}
+			next(t, p, start.Add(tc.after-time.Millisecond), "")
+			next(t, p, start.Add(tc.after), "fast:hedge0+1 ")
+		})
 	}
 }
 
