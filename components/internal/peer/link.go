@@ -21,7 +21,7 @@ import (
 
 // Time-outs of a link. A request waits behind others at a busy parent, so the first byte may take long: whoever can't wait hedges.
 const (
-	dialTimeout   = time.Second
+	dialTimeout   = 3500 * time.Millisecond // a lost first packet is sent again after 1 s, and after 3 s (RFC 6298, section 2)
 	headerTimeout = 10 * time.Second
 	bodyTimeout   = 3 * time.Second                           // without a byte
 	newsTimeout   = 3*api.PingInterval + 500*time.Millisecond // without a line

@@ -36,8 +36,8 @@ type peer struct {
 	source       bool
 	sourceFailed bool
 
-	complaints int // this peer made
-	accusers   map[string]struct{}
+	complaints int               // this peer made
+	accusers   map[string]string // hosts, with what they complained of
 
 	parentsVersion int
 	wake           chan struct{} // capacity 1: news for this peer alone

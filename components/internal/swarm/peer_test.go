@@ -162,13 +162,39 @@ func TestABadParentIsTakenAway(t *testing.T) {
 			t.Errorf("one peer alone took p0 away from p2")
 		}
 		bad("p2", "p0", api.ReasonUnreachable)
+		if slices.Contains(parents(2), "p0") || !slices.Contains(parents(3), "p0") {
+			t.Errorf("after a complaint that p0 is not reached p2 has %v, p3 has %v; want p0 away from p2 alone", parents(2), parents(3))
+		}
+		bad("p3", "p0", api.ReasonDigest)
 		for i := 1; i < 5; i++ {
 			if slices.Contains(parents(i), "p0") {
 				t.Errorf("after complaints of two peers p%d still has p0", i)
 			}
 		}
-		if got := parents(0); len(got) < 3 {
-			t.Errorf("p0 itself has parents %v, want those who did not complain", got)
+		if got, want := parents(0), []string{"@seed", "p4"}; !slices.Equal(got, want) {
+			t.Errorf("p0 itself has parents %v, want those who did not complain: %v", got, want)
+		}
+	})
+}
+
+func TestAParentThatManyDoNotReachIsNobodysParent(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T) {
+		w := newWorld(t, bring)
+		var peers []*listener
+		for i := range 12 {
+			peers = append(peers, w.join(request(fmt.Sprint("p", i))))
+		}
+		for i := 1; i <= missersToBar; i++ {
+			after(time.Second)
+			if got := names(peers[11].heard().Parents); !slices.Contains(got, "p0") {
+				t.Errorf("%d complaints took p0 away from p11, want %d to be needed", i-1, missersToBar)
+			}
+			w.report(fmt.Sprint("p", i), api.Report{Bad: []api.BadParent{{Peer: "p0", Piece: -1, Reason: api.ReasonUnreachable}}})
+		}
+		after(time.Second)
+		if got := names(peers[11].heard().Parents); slices.Contains(got, "p0") {
+			t.Errorf("after %d complaints p11 has %v, want no p0", missersToBar, got)
 		}
 	})
 }

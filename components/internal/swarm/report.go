@@ -12,8 +12,10 @@ import (
 )
 
 const (
-	// accusersToBar is how many different peers have to complain of a parent until nobody gets it any more: one liar is not enough.
+	// accusersToBar is how many different peers have to complain of a parent's bytes until nobody gets it any more: one liar is not enough.
 	accusersToBar = 2
+	// missersToBar is how many have to complain of anything: a link that everybody uses at once is late for some of them.
+	missersToBar = 8
 	// maxComplaints is how many complaints of one peer are heard. Whoever finds more parents bad has a problem of its own.
 	maxComplaints = 32
 )
@@ -114,16 +116,27 @@ func (t *task) complain(child *peer, b api.BadParent) {
 	child.complaints++
 	t.mesh.Ban(child.id, parent.id)
 	t.s.hosts.strike(parent.host.ID)
-	if parent.accusers == nil {
-		parent.accusers = map[string]struct{}{}
-	}
-	if len(parent.accusers) < accusersToBar {
-		parent.accusers[child.host.ID] = struct{}{}
-	}
-	if len(parent.accusers) >= accusersToBar {
+	if parent.accused(child.host.ID, b.Reason) {
 		t.mesh.Bar(parent.id)
 	}
 	t.spreadParents()
+}
+
+// accused notes a host's complaint, and reports whether there are enough of them.
+func (p *peer) accused(host, reason string) bool {
+	if p.accusers == nil {
+		p.accusers = map[string]string{}
+	}
+	if len(p.accusers) < missersToBar && p.accusers[host] != api.ReasonDigest {
+		p.accusers[host] = reason
+	}
+	wrong := 0
+	for _, r := range p.accusers {
+		if r == api.ReasonDigest {
+			wrong++
+		}
+	}
+	return wrong >= accusersToBar || len(p.accusers) >= missersToBar
 }
 
 // named leaves out what no digest is known of: a peer that read the origin itself may be ahead of what the swarm learned.

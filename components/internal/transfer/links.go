@@ -240,7 +240,9 @@ func (d *download) Down(parent string, err error) {
 		rest := min(maxRest, restTime<<min(d.tries[parent], 10))
 		d.tries[parent]++
 		d.dropped[parent] = time.Now().Add(rest)
-		d.report.bad(parent, -1, api.ReasonUnreachable)
+		if d.tries[parent] > 1 { // once is an accident of the network, and costs both of them a neighbour
+			d.report.bad(parent, -1, api.ReasonUnreachable)
+		}
 		d.closeLink(parent)
 	})
 }
