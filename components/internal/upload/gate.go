@@ -15,16 +15,10 @@ const (
 	lateAfter = 4
 	// firstUsual is the usual time of a request before there was any.
 	firstUsual = 100 * time.Millisecond
-	// waitingBytes is how much the answers that wait may have together, where that is more than the queue holds.
-	waitingBytes = 128 << 10
 	// rest is how long a gate has nothing to do before it begins anew with one answer.
 	rest = time.Second
 	// maxLate bounds the requests beyond slots.
 	maxLate = 16
-	// fewBytes is the most that an answer of few bytes has: no more than what is on its way on a connection.
-	fewBytes = 64 << 10
-	// fewAtOnce is how many of them are served at once.
-	fewAtOnce = 4
 )
 
 // gate admits requests to the uplink: slots are served at once, and up to queue more wait in order. It remembers the children it
