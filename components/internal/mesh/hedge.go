@@ -79,9 +79,10 @@ func (p *Plan) wake(now time.Time) time.Time {
 			at = t
 		}
 	}
+	late := p.hedgeAfter()
 	for _, r := range p.requests {
 		if !r.Pick && !r.hedged && !r.Hedge {
-			earliest(r.started.Add(p.hedgeAfter()))
+			earliest(r.started.Add(late))
 		}
 	}
 	for _, n := range p.parents {
