@@ -17,6 +17,13 @@ func openGate(slots, queue int) *gate {
 	return g
 }
 
+// waiting is how many requests of g wait for a slot.
+func waiting(g *gate) int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.line)
+}
+
 func mustEnter(t *testing.T, g *gate) *turn {
 	t.Helper()
 	turn, err := g.enter(t.Context(), nil)
@@ -242,7 +249,7 @@ func TestAGateBeginsWithOneAnswerAndOpensASlotWithEach(t *testing.T) {
 				})
 			}
 			for synctest.Wait(); g.Load() > 0; synctest.Wait() {
-				served = append(served, g.active)
+				served = append(served, g.Load()-waiting(g))
 				time.Sleep(10 * time.Millisecond)
 			}
 			all.Wait()

@@ -183,7 +183,9 @@ func TestNewsTellWhatIsHeldAndWhatComes(t *testing.T) {
 	expect("have 3 5 0")
 
 	// Fill the uplink, so that a request of this child is turned away, and let a place go.
+	r.gate.mu.Lock()
 	r.gate.usual, r.gate.opened, r.gate.idle = time.Hour, r.cfg.Slots, time.Now()
+	r.gate.mu.Unlock()
 	places := make(chan *turn, r.cfg.Slots)
 	for range r.cfg.Slots + r.cfg.Queue {
 		go func() {
