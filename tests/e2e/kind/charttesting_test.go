@@ -94,8 +94,8 @@ func (e *env) chartTested(t *testing.T, config ctConfig, dir, image string) {
 	})
 }
 
-// lanes labels every other node until the test ends, and divides the files: what needs the control plane, or makes a Secret of a fixed name,
-// goes to the lane with the control plane.
+// lanes labels every other node until the test ends, and divides the files: what needs the control plane, and the other one that makes the
+// Secret which those make, goes to the lane with the control plane.
 func (e *env) lanes(t *testing.T, files []string) []lane {
 	t.Helper()
 	lanes := []lane{{name: "control-plane"}, {name: "workers"}}
@@ -112,9 +112,8 @@ func (e *env) lanes(t *testing.T, files []string) []lane {
 			t.Fatal(err)
 		}
 		supernode, _ := values["supernode"].(map[string]any)
-		secret, _ := values["secret"].(map[string]any)
 		i := 1
-		if supernode["kind"] == "StaticPod" || supernode["nodeSelector"] != nil || secret["existingSecret"] != nil {
+		if supernode["kind"] == "StaticPod" || supernode["kind"] == "External" || supernode["nodeSelector"] != nil {
 			i = 0
 		}
 		lanes[i].files = append(lanes[i].files, file)
