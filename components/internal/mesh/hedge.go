@@ -63,12 +63,7 @@ func (p *Plan) hedgeAfter() time.Duration {
 
 // ending reports whether all pieces are held or asked for.
 func (p *Plan) ending() bool {
-	if !p.layout.Known() || int(p.known.Count()) < p.layout.Count() {
-		return false
-	}
-	left := false
-	p.eachWanted(func(int) bool { left = true; return false })
-	return !left
+	return p.layout.Known() && int(p.known.Count()) >= p.layout.Count() && !p.anyWanted()
 }
 
 // wake returns the next moment at which time alone changes what Next answers.

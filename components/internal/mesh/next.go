@@ -205,15 +205,17 @@ func (p *Plan) eachWanted(f func(i int) bool) {
 	}
 }
 
+// anyWanted reports whether there is a piece that could be asked for.
+func (p *Plan) anyWanted() bool {
+	found := false
+	p.eachWanted(func(int) bool { found = true; return false })
+	return found
+}
+
 // noteIdle tracks since when nothing moves though something is wanted.
 func (p *Plan) noteIdle(now time.Time) {
-	stuck := p.ranges == 0
-	if stuck {
-		stuck = false
-		p.eachWanted(func(int) bool { stuck = true; return false })
-	}
 	switch {
-	case !stuck:
+	case p.ranges > 0 || !p.anyWanted():
 		p.idleSince = time.Time{}
 	case p.idleSince.IsZero():
 		p.idleSince = now

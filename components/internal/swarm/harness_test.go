@@ -329,6 +329,16 @@ func (w *world) join(r *api.RegisterRequest) *listener {
 	return l
 }
 
+// joinAll has n peers join, p0 and so on.
+func (w *world) joinAll(n int) []*listener {
+	w.t.Helper()
+	var peers []*listener
+	for i := range n {
+		peers = append(peers, w.join(request(fmt.Sprint("p", i))))
+	}
+	return peers
+}
+
 func names(parents []api.Parent) []string {
 	list := []string{}
 	for _, p := range parents {

@@ -137,10 +137,7 @@ func TestABadParentIsTakenAway(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		w := newWorld(t, bring)
-		var peers []*listener
-		for i := range 5 {
-			peers = append(peers, w.join(request(fmt.Sprint("p", i))))
-		}
+		peers := w.joinAll(5)
 		bad := func(child, parent, reason string) {
 			w.report(child, api.Report{Bad: []api.BadParent{{Peer: parent, Piece: 1, Reason: reason}}})
 			after(time.Second)
@@ -181,10 +178,7 @@ func TestAParentThatManyDoNotReachIsNobodysParent(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		w := newWorld(t, bring)
-		var peers []*listener
-		for i := range 12 {
-			peers = append(peers, w.join(request(fmt.Sprint("p", i))))
-		}
+		peers := w.joinAll(12)
 		for i := 1; i <= missersToBar; i++ {
 			after(time.Second)
 			if got := names(peers[11].heard().Parents); !slices.Contains(got, "p0") {
@@ -203,9 +197,7 @@ func TestOneLiarCanNotEmptyTheSwarm(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		w := newWorld(t, bring)
-		for i := range 100 {
-			w.join(request(fmt.Sprint("p", i)))
-		}
+		w.joinAll(100)
 		for range 20 {
 			list, err := w.Peers(taskID, "", 100)
 			if err != nil {

@@ -20,7 +20,8 @@ import (
 
 // Config of a piece server. The zero value of a field means its default.
 type Config struct {
-	// Slots is how many requests are served at once: few, since answers that share the uplink all come late. Default 5. A request that takes much longer than usual gives its slot on, so that slow children do not hold the uplink.
+	// Slots is how many requests are served at once: few, since answers that share the uplink all come late. Default 5. A request that takes
+	// much longer than usual gives its slot on, so that slow children do not hold the uplink.
 	Slots int
 	// Queue is how many more may wait. Short, so that no piece is bound to a slow answer: what all have outstanding should be more than what
 	// slots and queues hold, else some parents hold much of it and others nothing. Default 2.
