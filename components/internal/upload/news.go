@@ -78,7 +78,7 @@ func (s *Server) serveNews(w http.ResponseWriter, r *http.Request, t store.Task)
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	n := &newsWriter{w: w, ctl: http.NewResponseController(w), stall: s.cfg.WriteStall}
 	n.line("ping %d\n", s.gate.Load())
-	ping := time.NewTicker(api.PingInterval)
+	ping := time.NewTimer(api.PingInterval)
 	defer ping.Stop()
 	pace := pace{told: time.Now()}
 	timer := time.NewTimer(0)
@@ -92,6 +92,7 @@ func (s *Server) serveNews(w http.ResponseWriter, r *http.Request, t store.Task)
 		case len(gained) > 0:
 			since += len(gained)
 			n.line("have %s %d %d\n", ranges(gained), since, s.gate.Load())
+			ping.Reset(api.PingInterval)
 			timer.Reset(max(s.newsInterval(), pace.after(len(gained), t.Layout())))
 			due = timer.C
 			continue
@@ -104,8 +105,10 @@ func (s *Server) serveNews(w http.ResponseWriter, r *http.Request, t store.Task)
 			due = nil
 		case <-l.room:
 			n.line("room %d\n", s.gate.Load())
+			ping.Reset(api.PingInterval)
 		case <-ping.C:
 			n.line("ping %d\n", s.gate.Load())
+			ping.Reset(api.PingInterval)
 		}
 	}
 }
@@ -124,7 +127,7 @@ const (
 	// maxTogether bounds how many pieces in a row are told of together.
 	maxTogether = 2
 	// maxPace bounds how long that takes: where pieces come slower, each is told of.
-	maxPace = 300 * time.Millisecond
+	maxPace = time.Second
 )
 
 // pace makes a message hold several pieces where pieces come slowly, and there are many.

@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -46,6 +47,18 @@ func (o oneTicket) VerifyTicket(_, ticket string) error {
 
 func newRig(t *testing.T, p Picker) *rig {
 	t.Helper()
+	r := newQuietRig(t, p)
+	r.http = httptest.NewServer(r.Server)
+	t.Cleanup(func() {
+		r.http.CloseClientConnections()
+		r.http.Close()
+	})
+	return r
+}
+
+// newQuietRig is one that does not listen.
+func newQuietRig(t *testing.T, p Picker) *rig {
+	t.Helper()
 	body := bytes.Repeat([]byte("dragonfly"), 5*piece.MinSize/9+1)[:5*piece.MinSize-100]
 	st := store.NewMemory()
 	task, err := st.Create(testID, api.Meta{Length: int64(len(body)), PieceSize: piece.MinSize})
@@ -59,11 +72,6 @@ func newRig(t *testing.T, p Picker) *rig {
 	}
 	r.Server = New(Config{}, Deps{
 		Store: st, Picker: p, Tickets: oneTicket("good"), Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
-	})
-	r.http = httptest.NewServer(r.Server)
-	t.Cleanup(func() {
-		r.http.CloseClientConnections()
-		r.http.Close()
 	})
 	return r
 }
@@ -211,6 +219,37 @@ func TestNewsTellWhatIsHeldAndWhatComes(t *testing.T) {
 	(<-places).leave()
 	expect("room 6")
 }
+
+func TestASignOfLifeIsSentOnlyInSilence(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newQuietRig(t, nil)
+		ctx, cancel := context.WithCancel(t.Context())
+		req := httptest.NewRequestWithContext(ctx, http.MethodGet, api.AvailabilityPath(testID, 0), nil)
+		req.Header.Set(api.HeaderTicket, "good")
+		req.Header.Set(api.HeaderPeer, "child")
+		said := httptest.NewRecorder()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			r.ServeHTTP(said, req)
+		}()
+		time.Sleep(api.PingInterval * 3 / 5) // the bubble's time
+		r.put(t, 3)
+		time.Sleep(api.PingInterval * 3 / 5)
+		r.room("child")
+		time.Sleep(api.PingInterval*2 + time.Millisecond)
+		cancel()
+		<-done
+		want := "ping 0\nhave 0-2,4 4 0\nhave 3 5 0\nroom 0\nping 0\nping 0\n"
+		if got := said.Body.String(); got != want {
+			t.Errorf("the stream said\n%swant\n%s", got, want)
+		}
+	})
+}
+
+// room tells a child that a place freed for it.
+func (r *rig) room(child string) { r.streams.find(testID, child).call() }
 
 func TestManifestTellsTheDigestsOfHeldPieces(t *testing.T) {
 	t.Parallel()
