@@ -20,10 +20,11 @@ func (m *Mesh) fill(n *node, want int) {
 	far := min(want, len(n.edges)+max(0, farDegree-n.far()))
 	if len(m.places) > 1 {
 		m.draw(n, &m.room, far, elsewhere)
-		m.split(n, &m.all, far, elsewhere)
+		m.split(n, &m.all, far, func(u, _ *node) bool { return elsewhere(u) })
 	}
 	m.draw(n, &here.room, want, nil)
-	m.split(n, &here.all, want, nil)
+	// A far edge stays with the near node that has it, unless n lacks one: it may be that node's only one.
+	m.split(n, &here.all, want, func(_, v *node) bool { return !elsewhere(v) || n.far() < farDegree })
 	m.draw(n, &m.room, want, nil)
 	m.split(n, &m.all, want, nil)
 }
@@ -95,10 +96,10 @@ func (m *Mesh) fits(n, v *node) bool {
 	return n != v && useful(n, v) && !n.bans(v) && !n.linked(v)
 }
 
-// split makes room where all are full: it puts n into the middle of edges of nodes of p that pass ok, until n has want neighbours or no
+// split makes room where all are full: it puts n into the middle of edges u–v with u in p that pass ok, until n has want neighbours or no
 // place for two more. Degrees of the others stay as they are, and so does connectedness. Next to a near node, the graph has one
 // near edge more afterwards and as many far ones as before.
-func (m *Mesh) split(n *node, p *pool, want int, ok func(*node) bool) {
+func (m *Mesh) split(n *node, p *pool, want int, ok func(u, v *node) bool) {
 	if n.Complete || len(p.nodes) == 0 {
 		return
 	}
@@ -107,11 +108,11 @@ func (m *Mesh) split(n *node, p *pool, want int, ok func(*node) bool) {
 			return
 		}
 		u := p.nodes[m.rng.IntN(len(p.nodes))]
-		if len(u.edges) == 0 || !m.fits(n, u) || ok != nil && !ok(u) {
+		if len(u.edges) == 0 || !m.fits(n, u) {
 			continue
 		}
 		v := u.edges[m.rng.IntN(len(u.edges))]
-		if !m.fits(n, v) {
+		if !m.fits(n, v) || ok != nil && !ok(u, v) {
 			continue
 		}
 		m.unlink(u, v)

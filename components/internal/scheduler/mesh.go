@@ -7,15 +7,15 @@ import (
 	"slices"
 )
 
-// Degrees of the neighbour graph. Eight to sixteen neighbours are enough at any size and more do not help; the measurements are in
-// docs/architecture.md.
+// Degrees of the neighbour graph. Eight to ten neighbours are enough at any size, and each one more has to be told of every piece;
+// the measurements are in docs/architecture.md.
 const (
 	// MaxDegree bounds a peer's neighbours. Up to MaxDegree+1 peers everybody knows everybody.
-	MaxDegree = 16
+	MaxDegree = 10
 	// MinDegree is the number of parents below which a peer is given new ones.
 	MinDegree = 8
 	// wantDegree is what a peer is given when it joins; the rest up to MaxDegree is room for those who join later.
-	wantDegree = 12
+	wantDegree = 9
 	// farDegree of them are in other places, so that the graph stays connected across zones. Those who join later add as many.
 	farDegree = 2
 )

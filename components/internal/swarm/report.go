@@ -15,7 +15,7 @@ const (
 	// accusersToBar is how many different peers have to complain of a parent's bytes until nobody gets it any more: one liar is not enough.
 	accusersToBar = 2
 	// missersToBar is how many have to complain of anything: a link that everybody uses at once is late for some of them.
-	missersToBar = 8
+	missersToBar = 5
 	// maxComplaints is how many complaints of one peer are heard. Whoever finds more parents bad has a problem of its own.
 	maxComplaints = 32
 )
