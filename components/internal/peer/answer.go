@@ -201,6 +201,7 @@ func (a *answer) copy(w io.Writer, size int64) error {
 			return err
 		}
 		a.bytes += int64(n)
+		a.lane.link.events.Received(n)
 		size -= int64(n)
 	}
 	return nil

@@ -69,6 +69,8 @@ type Events interface {
 	// Load and Room: how many requests the parent has admitted, and that it has a place for us again.
 	Load(parent string, load int)
 	Room(parent string, load int)
+	// Received: n bytes of a piece came. It is called often, and must be quick.
+	Received(n int)
 	// Piece: n bytes of piece i came; kept is false when it was held before.
 	Piece(parent string, i int, n int64, kept bool)
 	// Wrong: the bytes of piece i did not match its digest, or the proof that came with it was wrong.

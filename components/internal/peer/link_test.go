@@ -75,6 +75,7 @@ func (e events) Room(_ string, load int) { e <- fmt.Sprintf("room %d", load) }
 func (e events) Piece(_ string, i int, n int64, kept bool) {
 	e <- fmt.Sprintf("piece %d %d %v", i, n, kept)
 }
+func (e events) Received(int)           {}
 func (e events) Wrong(_ string, i int)  { e <- fmt.Sprintf("wrong %d", i) }
 func (e events) Full(err error)         { e <- fmt.Sprintf("full %v", err) }
 func (e events) Down(_ string, _ error) { e <- "down" }

@@ -16,9 +16,11 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 
 	"github.com/dragonfly-kube/dragonfly/components/api"
 	"github.com/dragonfly-kube/dragonfly/components/internal/origin"
+	"github.com/dragonfly-kube/dragonfly/components/internal/piece"
 	"github.com/dragonfly-kube/dragonfly/components/internal/store"
 	"github.com/dragonfly-kube/dragonfly/components/internal/upload"
 )
@@ -105,6 +107,27 @@ func TestARegistrationThatTakesLongIsNoStall(t *testing.T) {
 	}
 	if n := o.count(); n != 0 {
 		t.Errorf("the origin was asked %d times, want never: the supernode answered, and its seed has everything", n)
+	}
+}
+
+func TestAPieceThatTakesLongIsNoStallWhileItsBytesCome(t *testing.T) {
+	t.Parallel()
+	body := content(9, 8*piece.MinSize)
+	s, o := newSupernodeOf(t, body, piece.Layout{Length: int64(len(body)), Size: 4 * piece.MinSize}), newOrigin(t, body)
+	p := newPeer(t, "peer", s, o, func(c *Config, _ *Deps) {
+		c.Stall = 500 * time.Millisecond // in which half a piece comes
+		c.Limiter = rate.NewLimiter(4*piece.MinSize, piece.MinSize)
+	})
+	h, err := p.Open(t.Context(), spec(s, o))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	if err := h.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := o.count(); n != 0 {
+		t.Errorf("the origin was asked %d times, want never: bytes came all the time", n)
 	}
 }
 

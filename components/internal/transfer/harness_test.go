@@ -76,8 +76,13 @@ func (s *fakeSupernode) Prove(task string, i int, d piece.Digest) *proof.Proof {
 
 func newSupernode(t *testing.T, body []byte) *fakeSupernode {
 	t.Helper()
+	return newSupernodeOf(t, body, piece.NewLayout(int64(len(body))))
+}
+
+// newSupernodeOf has content in pieces of l.
+func newSupernodeOf(t *testing.T, body []byte, l piece.Layout) *fakeSupernode {
+	t.Helper()
 	s := &fakeSupernode{t: t, budget: -1, body: body, id: digest.FromBytes(body).Encoded(), store: store.NewMemory(), changed: make(chan struct{}), signer: proof.NewSigner()}
-	l := piece.NewLayout(int64(len(body)))
 	s.meta = api.Meta{Length: l.Length, PieceSize: l.Size, Header: map[string]string{"Content-Type": "application/test"}, Public: true}
 	task, err := s.store.Create(s.id, s.meta)
 	if err != nil {

@@ -1,6 +1,10 @@
 package transfer
 
-import "time"
+import (
+	"time"
+
+	"github.com/dragonfly-kube/dragonfly/components/internal/piece"
+)
 
 // climb looks whether the download moves, and takes the next step when it does not: another parent is the plan's to find, the next
 // supernode the registration's; here it is the origin. It runs on the loop.
@@ -12,6 +16,7 @@ func (d *download) climb(now time.Time) {
 		return // the registration has a bound of its own, and knows whether the supernode lives
 	}
 	d.idle += tick
+	d.trickle()
 	if d.fetching || d.over() {
 		return
 	}
@@ -27,6 +32,15 @@ func (d *download) climb(now time.Time) {
 		// The supernode lives and reads the origin for all. A stampede of its peers would not make the origin faster.
 	default:
 		d.goToOrigin("stalled")
+	}
+}
+
+// trickle notes bytes of pieces that are not complete yet. On a slow link that many parents send over at once all of them take long, and
+// going to the origin would take of that link. A parent that sends less than a small piece in Config.Stall gets no such patience.
+// It runs on the loop.
+func (d *download) trickle() {
+	if n := d.arrived.Load(); n-d.received >= piece.MinSize {
+		d.idle, d.received = 0, n
 	}
 }
 

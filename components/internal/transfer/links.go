@@ -173,6 +173,9 @@ func (d *download) Load(parent string, load int) { d.do(func() { d.plan.Load(par
 // Room implements peer.Events.
 func (d *download) Room(parent string, load int) { d.do(func() { d.plan.Room(parent, load) }) }
 
+// Received implements peer.Events.
+func (d *download) Received(n int) { d.arrived.Add(int64(n)) }
+
 // Piece implements peer.Events.
 func (d *download) Piece(parent string, i int, n int64, kept bool) {
 	if !kept {

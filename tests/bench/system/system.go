@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"time"
 
 	"github.com/dragonfly-kube/dragonfly/tests/bench/network"
 	"github.com/dragonfly-kube/dragonfly/tests/bench/origin"
@@ -76,6 +77,7 @@ func get(ctx context.Context, client *http.Client, url string, size int64) error
 	if err != nil {
 		return err
 	}
+	start := time.Now()
 	resp, err := client.Do(req)
 	if err != nil {
 		return err
@@ -89,7 +91,7 @@ func get(ctx context.Context, client *http.Client, url string, size int64) error
 		err = fmt.Errorf("%d bytes instead of %d", n, size)
 	}
 	if err != nil {
-		return fmt.Errorf("get %s: %w", url, err)
+		return fmt.Errorf("get %s, after %v and %d of %d bytes: %w", url, time.Since(start).Round(time.Millisecond), n, size, err)
 	}
 	return nil
 }
