@@ -29,6 +29,7 @@ type lane struct {
 	queue  []Request  // sent or about to be, in order
 	conn   net.Conn   // nil while dialing or idle without one
 	busy   bool       // a goroutine dials or reads
+	fast   bool       // the last large answer came at fastRate or more
 	closed bool
 }
 
@@ -126,11 +127,13 @@ func (l *lane) next(conn net.Conn, in *capped, br *bufio.Reader) error {
 	r := l.queue[0]
 	l.mu.Unlock()
 
+	began := time.Now()
 	a := &answer{lane: l, conn: conn, in: in, br: br, request: r}
 	how, err := a.read()
 
 	l.mu.Lock()
 	l.queue = slices.Delete(l.queue, 0, 1)
+	l.note(a.bytes, time.Since(began))
 	if err == nil {
 		var deadline time.Time
 		if len(l.queue) > 0 {

@@ -103,7 +103,7 @@ type Link struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
-	ranges, picks lane
+	ranges, picks pair
 }
 
 // Open starts a link. Close it in the end.
@@ -113,8 +113,8 @@ func Open(cfg Config, parent api.Parent, task Task, events Events) *Link {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &Link{cfg: cfg, parent: parent, task: task, events: events, cancel: cancel}
-	l.ranges = lane{link: l, ctx: ctx}
-	l.picks = lane{link: l, ctx: ctx}
+	l.ranges.init(ctx, l)
+	l.picks.init(ctx, l)
 	if !parent.Seed {
 		l.wg.Go(func() { l.followNews(ctx) })
 	}

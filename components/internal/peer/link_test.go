@@ -349,3 +349,35 @@ func FuzzAnswer(f *testing.F) {
 		}
 	})
 }
+
+func TestASecondConnectionHelpsWhereTheFirstIsFast(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		n     int64
+		took  time.Duration
+		queue int // at the first
+		want  int // which one takes the next request
+	}{
+		"a link of 10 Gbit/s":                       {4 << 20, 4 * time.Millisecond, 1, 1},
+		"a clock that stands":                       {4 << 20, 0, 1, 1},
+		"a link of 1 Gbit/s":                        {4 << 20, 34 * time.Millisecond, 3, 0},
+		"an answer too small to tell":               {fastFrom - 1, 0, 3, 0},
+		"nothing is out at the first":               {4 << 20, 0, 0, 0},
+		"a fast answer that brought nothing at all": {0, 0, 3, 0},
+	} {
+		d := newDownload(t, 1)
+		var p pair
+		p.init(t.Context(), &Link{task: d})
+		for i := range p {
+			p[i].busy = true // dialing, so that requests stay in the queue
+		}
+		for id := range tc.queue {
+			p[0].send(Request{ID: uint64(id)})
+		}
+		p[0].note(tc.n, tc.took)
+		p.send(Request{ID: 99})
+		if k := len(p[tc.want].queue) - 1; k < 0 || p[tc.want].queue[k].ID != 99 {
+			t.Errorf("%s: queues are %v and %v, want request 99 in number %d", name, p[0].queue, p[1].queue, tc.want)
+		}
+	}
+}
