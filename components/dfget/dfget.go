@@ -60,6 +60,7 @@ type get struct {
 	rate   *rate.Limiter // nil for none
 	length int64         // of the content, -1 while unknown
 
+	copies  bool              // the output is no other name for a source's file
 	written int64             // bytes, by this run
 	before  api.Shares        // received through sources that are gone
 	shares  func() api.Shares // received so far
@@ -150,7 +151,8 @@ func (g *get) try(ctx context.Context, s source) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { shut(err != nil && keeps(ctx, err)) }()
+	// Pieces that there is no place for leave it to the next source.
+	defer func() { shut(err != nil && keeps(ctx, err) && !noPlace(err)) }()
 	for {
 		again, err := g.fetch(ctx, f)
 		if !again {
@@ -164,6 +166,12 @@ func (g *get) try(ctx context.Context, s source) (err error) {
 
 // fetch asks for what is missing and writes it. again says that what is there is no beginning of it.
 func (g *get) fetch(ctx context.Context, f localapi.Fetcher) (again bool, err error) {
+	p, isFile := g.out.(*partial)
+	if isFile && p.file != nil { // the file of a source that failed
+		if err := p.Restart(); err != nil {
+			return false, err
+		}
+	}
 	g.req.Offset = g.out.Offset()
 	content, err := f.Fetch(ctx, g.req)
 	if e, ok := errors.AsType[*api.Error](err); ok && e.Code == api.CodeBadRequest && g.req.Offset > 0 {
@@ -181,11 +189,43 @@ func (g *get) fetch(ctx context.Context, f localapi.Fetcher) (again bool, err er
 	done := g.before
 	g.shares = func() api.Shares { return add(done, content.Shares()) }
 	defer func() { g.before = g.shares() }()
+	if isFile && !g.copies && p.lend(content.File) {
+		return g.take(ctx, p, content)
+	}
 	g.show.begin(g.length, g.out.Offset())
 	if _, err := io.Copy(&sink{g: g, ctx: ctx}, content.Body); err != nil {
 		return false, err
 	}
 	return false, g.out.Commit(g.length)
+}
+
+// take has the source's file become the output. What has no digest to match is not even read. again says that the bytes have to be copied.
+func (g *get) take(ctx context.Context, p *partial, content *localapi.Content) (again bool, err error) {
+	got := content.Shares()
+	held := max(0, content.File.Held()-got.FromSeed-got.FromPeers-got.FromOrigin) // by an earlier run
+	g.written = -held
+	g.show.begin(g.length, held)
+	for err == nil && len(p.sums.want) == 0 {
+		var n int64
+		if n, err = content.File.Skip(); err == nil {
+			err = context.Cause(ctx)
+		}
+		p.skip(n)
+		g.written += n
+		g.show.at(p.Offset(), g.shares)
+	}
+	if len(p.sums.want) > 0 {
+		_, err = io.Copy(&sink{g: g, ctx: ctx}, content.Body)
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		return false, err
+	}
+	err = p.Commit(g.length)
+	if errors.Is(err, errors.ErrUnsupported) {
+		g.copies, g.written = true, 0
+		return true, nil
+	}
+	return false, err
 }
 
 func add(a, b api.Shares) api.Shares {

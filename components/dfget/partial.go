@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/dragonfly-kube/dragonfly/components/internal/localapi"
 )
 
 const (
@@ -33,6 +35,7 @@ type partial struct {
 	sums   *checker
 	off    int64
 	note   note
+	file   localapi.File // to be moved to the target, nil where bytes are written
 	done   bool
 }
 
@@ -104,7 +107,7 @@ func (p *partial) takeUp() error {
 }
 
 func (p *partial) truncate() error {
-	p.off, p.note = 0, note{}
+	p.off, p.note, p.file = 0, note{}, nil
 	p.sums.reset()
 	if err := p.f.Truncate(0); err != nil {
 		return err
@@ -112,6 +115,18 @@ func (p *partial) truncate() error {
 	_, err := p.f.Seek(0, io.SeekStart)
 	return err
 }
+
+// lend has content go to its place without a copy, which takes all of it. False when a part was written before.
+func (p *partial) lend(f localapi.File) bool {
+	if p.off > 0 || f == nil {
+		return false
+	}
+	p.file = f
+	return true
+}
+
+// skip counts n bytes that are in the file.
+func (p *partial) skip(n int64) { p.off += n }
 
 // Offset implements output.
 func (p *partial) Offset() int64 { return p.off }
@@ -135,6 +150,11 @@ func (p *partial) Restart() error {
 
 // Write implements io.Writer.
 func (p *partial) Write(b []byte) (int, error) {
+	if p.file != nil {
+		_, _ = p.sums.Write(b)
+		p.off += int64(len(b))
+		return len(b), nil
+	}
 	n, err := p.f.Write(b)
 	_, _ = p.sums.Write(b[:n])
 	p.off += int64(n)
@@ -183,10 +203,7 @@ func (p *partial) Commit(length int64) error {
 
 // publish puts the file in its place, so that even after a power cut it is there whole or not at all.
 func (p *partial) publish() error {
-	if err := p.f.Sync(); err != nil {
-		return err
-	}
-	if err := os.Rename(p.f.Name(), p.target); err != nil {
+	if err := p.place(); err != nil {
 		return err
 	}
 	dir, err := os.Open(filepath.Dir(p.target))
@@ -197,6 +214,25 @@ func (p *partial) publish() error {
 	if err := dir.Sync(); err != nil && !errors.Is(err, unix.EINVAL) { // some file systems can't
 		return err
 	}
+	return nil
+}
+
+// place writes the file to the disk and gives it its name. One that was lent gets the permissions that a new one has.
+func (p *partial) place() error {
+	if p.file == nil {
+		if err := p.f.Sync(); err != nil {
+			return err
+		}
+		return os.Rename(p.f.Name(), p.target)
+	}
+	info, err := p.f.Stat()
+	if err != nil {
+		return err
+	}
+	if err := p.file.Move(p.target, info.Mode().Perm()); err != nil {
+		return err
+	}
+	os.Remove(p.f.Name())
 	return nil
 }
 
@@ -213,10 +249,10 @@ func (p *partial) Close(keep bool) (resumable bool) {
 	}
 	p.done = true
 	defer p.f.Close()
-	if keep && p.off > 0 && p.note.Task != "" && p.sync() == nil {
+	if p.file == nil && keep && p.off > 0 && p.note.Task != "" && p.sync() == nil {
 		return true
 	}
 	os.Remove(p.f.Name())
 	p.remove()
-	return false
+	return p.file != nil && keep && p.off > 0 // where it came from
 }

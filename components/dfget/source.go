@@ -36,7 +36,7 @@ func daemonSource(c *Config) source {
 // storeSuffix names the directory beside the output that holds the pieces while dfget is a peer of its own.
 const storeSuffix = ".dfget-store"
 
-// minFree is what the pieces leave free on the output's file system, in bytes: the output itself needs the same space once more.
+// minFree is what the pieces leave free on the output's file system, in bytes.
 const minFree = 256 << 20
 
 // engineSource is a peer inside this process.
@@ -77,7 +77,7 @@ func engineSource(c *Config, log *slog.Logger) source {
 	}}
 }
 
-// originSource is the origin itself, without a place for pieces: they take the file's size once more.
+// originSource is the origin itself, without a place for pieces.
 func originSource(c *Config, log *slog.Logger) source {
 	return source{name: "origin", after: noPlace, open: func(context.Context) (localapi.Fetcher, func(bool), error) {
 		cfg := origin.Config{RateLimit: c.limit()}
@@ -106,7 +106,7 @@ func (c *Config) engine(dir string, log *slog.Logger) (engine.Config, error) {
 	}
 	e := engine.Config{
 		Supernodes: c.Supernodes, SupernodeCA: c.SupernodeCA, Keys: keys,
-		PeerAddr: "127.0.0.1:0", DataDir: dir, Disk: store.DiskConfig{MinFree: minFree},
+		PeerAddr: "127.0.0.1:0", DataDir: dir, Disk: store.DiskConfig{MinFree: minFree}, Once: true,
 		Origin: origin.Config{RateLimit: c.limit()}, DownloadRate: c.limit(),
 	}
 	if keys != nil || c.Insecure {

@@ -44,8 +44,10 @@ type Config struct {
 	HostID  string
 	DataDir string
 	Disk    store.DiskConfig
-	Keys    *secret.Keyring // nil without a cluster secret
-	Origin  origin.Config
+	// Once says that the engine is for one download: whoever fetches may have the file out of the store, which ends the serving of pieces.
+	Once   bool
+	Keys   *secret.Keyring // nil without a cluster secret
+	Origin origin.Config
 	// UploadRate and DownloadRate bound the exchange with other peers, in bytes a second. 0 means no limit.
 	UploadRate, DownloadRate int64
 	Transfer                 transfer.Config // Host, Limiter are filled in
@@ -62,6 +64,7 @@ type Engine struct {
 	Host      api.Host
 
 	disk     *store.Disk
+	once     bool
 	keys     *secret.Keyring
 	log      *slog.Logger
 	listener net.Listener
@@ -70,7 +73,7 @@ type Engine struct {
 
 // New opens the store, listens on the peer port and wires the rest. Nothing is served before Run.
 func New(cfg Config, log *slog.Logger, reg prometheus.Registerer) (_ *Engine, err error) {
-	e := &Engine{log: log, keys: cfg.Keys}
+	e := &Engine{log: log, keys: cfg.Keys, once: cfg.Once}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, e.closeParts())

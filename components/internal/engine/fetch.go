@@ -40,14 +40,18 @@ func (e *Engine) Fetch(ctx context.Context, req api.FetchRequest) (*localapi.Con
 		h.Close()
 		return nil, explain(ctx, err)
 	}
-	return &localapi.Content{
-		Task: spec.ID, Length: meta.Length, Header: meta.Header,
-		Body: &fetched{ReadCloser: h.Reader(req.Offset, -1), handle: h, ctx: ctx, stop: context.AfterFunc(ctx, h.Interrupt)},
+	body := &fetched{Reader: h.Reader(req.Offset, -1).(transfer.Reader), handle: h, ctx: ctx, stop: context.AfterFunc(ctx, h.Interrupt)}
+	content := &localapi.Content{
+		Task: spec.ID, Length: meta.Length, Header: meta.Header, Body: body,
 		Shares: func() api.Shares {
 			st := h.Stats()
 			return api.Shares{FromSeed: st.FromSeed, FromPeers: st.FromPeers, FromOrigin: st.FromOrigin}
 		},
-	}, nil
+	}
+	if e.once {
+		content.File = &file{fetched: body, engine: e, task: spec.ID}
+	}
+	return content, nil
 }
 
 // prove asks the origin for one byte: content that it did not give to just anybody is given only to whom it gives it now. That goes,
@@ -125,7 +129,7 @@ func takeUser(raw string, h http.Header) (string, error) {
 
 // fetched closes reader and handle together.
 type fetched struct {
-	io.ReadCloser
+	transfer.Reader
 	handle *transfer.Handle
 	ctx    context.Context
 	stop   func() bool
@@ -134,7 +138,7 @@ type fetched struct {
 // WriteTo implements io.WriterTo, for large writes. Errors of w come back as they are.
 func (f *fetched) WriteTo(w io.Writer) (int64, error) {
 	out := &writer{Writer: w}
-	n, err := f.ReadCloser.(io.WriterTo).WriteTo(out)
+	n, err := f.Reader.WriteTo(out)
 	if err != nil && out.err == nil {
 		err = explain(f.ctx, err)
 	}
@@ -143,7 +147,16 @@ func (f *fetched) WriteTo(w io.Writer) (int64, error) {
 
 // Read implements io.Reader.
 func (f *fetched) Read(p []byte) (int, error) {
-	n, err := f.ReadCloser.Read(p)
+	n, err := f.Reader.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = explain(f.ctx, err)
+	}
+	return n, err
+}
+
+// Skip implements localapi.File.
+func (f *fetched) Skip() (int64, error) {
+	n, err := f.Reader.Skip()
 	if err != nil && !errors.Is(err, io.EOF) {
 		err = explain(f.ctx, err)
 	}
@@ -153,8 +166,28 @@ func (f *fetched) Read(p []byte) (int, error) {
 // Close ends the use of the content.
 func (f *fetched) Close() error {
 	f.stop()
-	err := f.ReadCloser.Close()
+	err := f.Reader.Close()
 	f.handle.Close()
+	return err
+}
+
+// file lets the content out of the store of an engine that is there for nothing else.
+type file struct {
+	*fetched
+	engine *Engine
+	task   string
+}
+
+// Move implements localapi.File. Peers get no more pieces before it has its name, since whoever finds it there may write to it.
+func (f *file) Move(path string, perm os.FileMode) error {
+	if err := f.handle.Wait(f.ctx); err != nil {
+		return explain(f.ctx, err)
+	}
+	f.engine.server.Close()
+	err := f.engine.disk.Move(f.task, path, perm)
+	if errors.Is(err, store.ErrNotHeld) { // a piece was damaged on disk, and Body has it from another download
+		return fmt.Errorf("%w: %w", errors.ErrUnsupported, err)
+	}
 	return err
 }
 

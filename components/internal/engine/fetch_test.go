@@ -9,6 +9,9 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -269,5 +272,61 @@ func TestTheEndOfTheContextEndsABody(t *testing.T) {
 	cancel(mine)
 	if _, err := io.ReadAll(c.Body); !errors.Is(err, mine) {
 		t.Errorf("got %v, want the caller's cause", err)
+	}
+}
+
+func TestAnEngineForOneDownloadGivesTheFile(t *testing.T) {
+	t.Parallel()
+	body := bytes.Repeat([]byte("0123456789abcdef"), 20_000)
+	url, _ := fileServer(t, body)
+	dir := t.TempDir()
+	e, err := New(Config{PeerAddr: "127.0.0.1:0", DataDir: filepath.Join(dir, "store"), Origin: origin.Config{Retries: -1}, Once: true},
+		slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := e.Run(t.Context()); err != nil {
+			t.Errorf("run: %v", err)
+		}
+	})
+	c, err := e.Fetch(t.Context(), api.FetchRequest{URL: url + "/f", Digest: digest.FromBytes(body).String()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	passed := int64(0)
+	for err == nil {
+		var n int64
+		n, err = c.File.Skip()
+		passed += n
+	}
+	if !errors.Is(err, io.EOF) || passed != int64(len(body)) {
+		t.Errorf("passed over %d bytes, then %v; want %d and the end", passed, err, len(body))
+	}
+	path := filepath.Join(dir, "f")
+	if err := c.File.Move(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wg.Wait() // peers are not served any more
+	if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, body) {
+		t.Errorf("the file has %d bytes, %v; want %d", len(got), err, len(body))
+	}
+	c.Body.Close()
+	if err := e.Close(); err != nil {
+		t.Errorf("close: %v", err)
+	}
+}
+
+func TestAnEngineForManyKeepsTheFile(t *testing.T) {
+	t.Parallel()
+	url, _ := fileServer(t, []byte("text"))
+	c, err := newEngine(t).Fetch(t.Context(), api.FetchRequest{URL: url + "/f"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Body.Close()
+	if c.File != nil {
+		t.Error("the file of a store that others use can be had")
 	}
 }

@@ -5,6 +5,7 @@ package localapi
 import (
 	"context"
 	"io"
+	"os"
 
 	"github.com/dragonfly-kube/dragonfly/components/api"
 )
@@ -28,4 +29,18 @@ type Content struct {
 	Body io.ReadCloser
 	// Shares tells where the bytes received so far came from.
 	Shares func() api.Shares
+	// File is the content as a file that may be had instead of a copy; nil where there is none. It goes together with Body.
+	File File
+}
+
+// File is content whose bytes come into a file of this process.
+type File interface {
+	// Skip passes over the next bytes of Body, once they are there and verified, and tells how many. It returns io.EOF at the end.
+	Skip() (int64, error)
+	// Held is how many of those are there already.
+	Held() int64
+	// Move waits until all of the content is there and verified, writes it to the disk and gives it the name path, in place of another
+	// file, and the permissions perm. Nothing else uses the file then, and nothing of the content may be used after. errors.ErrUnsupported
+	// where it has to be copied, as to another file system; the content is as before then.
+	Move(path string, perm os.FileMode) error
 }

@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"log/slog"
 	"os"
@@ -107,6 +108,53 @@ func TestPiecesThatAreCorruptOnDiskComeAnewWithinThePull(t *testing.T) {
 			}
 			if got := p.Totals().Total(); got > 8<<16 {
 				t.Errorf("%d bytes came anew for 4 pieces of 64 KiB", got)
+			}
+		})
+	}
+}
+
+func TestPiecesThatArePassedOverAreVerifiedToo(t *testing.T) {
+	t.Parallel()
+	body := content(31, 3<<20)
+	for name, complete := range map[string]bool{"all was held and known to be the whole": true, "all was held, but the whole not verified yet": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSupernode(t, body)
+			o := newOrigin(t, body)
+			kept := damaged(t, s, complete, 0, 7, 30)
+			p := newPeer(t, "peer", s, o, func(_ *Config, d *Deps) { d.Store = kept })
+			h, err := p.Open(t.Context(), spec(s, o))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer h.Close()
+			r := h.Reader(0, -1).(Reader)
+			defer r.Close()
+			passed := int64(0)
+			for err == nil {
+				var n int64
+				n, err = r.Skip()
+				passed += n
+			}
+			if !errors.Is(err, io.EOF) || passed != int64(len(body)) {
+				t.Fatalf("passed over %d bytes, then %v; want %d and the end", passed, err, len(body))
+			}
+			task, err := kept.Get(s.id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer task.Release()
+			rd, err := task.Reader()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer rd.Close()
+			got := make([]byte, len(body)) // as they lie there: nothing is suspect any more
+			if _, err := rd.ReadAt(got, 0); err != nil || !bytes.Equal(got, body) {
+				t.Errorf("the store has other bytes than the content, or none: %v", err)
+			}
+			if got := p.Totals().Total(); got > 6<<16 {
+				t.Errorf("%d bytes came anew for 3 pieces of 64 KiB", got)
 			}
 		})
 	}

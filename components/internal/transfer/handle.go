@@ -52,8 +52,20 @@ func (h *Handle) Wait(ctx context.Context) error {
 	}
 }
 
-// Reader gives n bytes from off on, in order, as they come; a negative n means to the end. It implements io.WriterTo, which moves the
-// bytes without copying them where the writer can. Call it after Meta returned. The caller closes it, before the handle.
+// Reader is what Handle.Reader returns. One user at a time.
+type Reader interface {
+	io.ReadCloser
+	// WriteTo moves the bytes without copying them where the writer can.
+	io.WriterTo
+	// Skip passes over the next bytes, up to the end of their piece, once they are held and verified, and tells how many. It returns
+	// io.EOF at the end.
+	Skip() (int64, error)
+	// Held is how many bytes in a row are there already.
+	Held() int64
+}
+
+// Reader gives n bytes from off on, in order, as they come; a negative n means to the end. It is a Reader. Call it after Meta returned. The
+// caller closes it, before the handle.
 func (h *Handle) Reader(off, n int64) io.ReadCloser {
 	r := newReader(h.d, off, n)
 	h.mu.Lock()

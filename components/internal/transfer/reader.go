@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"sync"
 
 	"github.com/dragonfly-kube/dragonfly/components/internal/store"
@@ -91,6 +92,44 @@ func (r *reader) Read(p []byte) (int, error) {
 	}
 }
 
+// Skip implements Reader.
+func (r *reader) Skip() (int64, error) {
+	r.use.Lock()
+	defer r.use.Unlock()
+	for {
+		n, err := r.await()
+		if err != nil {
+			return 0, err
+		}
+		var first [1]byte // the store verifies a suspect piece before it gives out a byte of it
+		_, err = r.rd.ReadAt(first[:], r.pos)
+		if errors.Is(err, store.ErrNotHeld) {
+			r.d.do(r.d.reckon)
+			continue
+		}
+		if err != nil {
+			return 0, err
+		}
+		l := r.d.task.Layout()
+		off, size := l.Range(l.At(r.pos))
+		n = min(n, off+size-r.pos)
+		r.advance(n)
+		return n, nil
+	}
+}
+
+// Held implements Reader.
+func (r *reader) Held() int64 {
+	r.use.Lock()
+	defer r.use.Unlock()
+	l := r.d.task.Layout()
+	end := r.end
+	if l.Known() && (end < 0 || end > l.Length) {
+		end = l.Length
+	}
+	return r.held(end, math.MaxInt64)
+}
+
 // WriteTo implements io.WriterTo.
 func (r *reader) WriteTo(w io.Writer) (total int64, err error) {
 	r.use.Lock()
@@ -138,7 +177,7 @@ func (r *reader) await() (int64, error) {
 		if end >= 0 && r.pos >= end {
 			return 0, io.EOF
 		}
-		if n := r.held(end); n > 0 {
+		if n := r.held(end, maxSend); n > 0 {
 			return n, nil
 		}
 		select {
@@ -148,7 +187,7 @@ func (r *reader) await() (int64, error) {
 		case <-r.ctx.Done():
 			return 0, r.ctx.Err()
 		case <-r.d.ended:
-			if r.held(end) > 0 {
+			if r.held(end, maxSend) > 0 {
 				continue
 			}
 			if err := r.rejoin(); err != nil {
@@ -181,16 +220,16 @@ func (r *reader) ready() error {
 	return nil
 }
 
-// held is how many bytes from the position on are held in a row, up to end (-1: unknown) and maxSend.
-func (r *reader) held(end int64) int64 {
+// held is how many bytes from the position on are held in a row, up to end (-1: unknown) and most.
+func (r *reader) held(end, most int64) int64 {
 	l := r.d.task.Layout()
 	at := r.pos
-	for at-r.pos < maxSend && (end < 0 || at < end) && r.d.task.Has(l.At(at)) {
+	for at-r.pos < most && (end < 0 || at < end) && r.d.task.Has(l.At(at)) {
 		off, n := l.Range(l.At(at))
 		at = off + n
 	}
 	if end >= 0 {
 		at = min(at, end)
 	}
-	return min(at-r.pos, maxSend)
+	return min(at-r.pos, most)
 }
