@@ -63,7 +63,7 @@ func run(ctx context.Context, args []string, io streams) error {
 	}
 	err = o.swarm(ctx, io, lab.New(bin, dir, logs, io.err), scenarios)
 	if err == nil && onLoopback {
-		err = o.local(ctx, io, local.Bench{Bin: bin, Dir: dir, Logs: logs, Talk: io.err, Times: max(3, o.repeat), Large: o.large << 20})
+		err = o.local(ctx, io, local.Bench{Bin: bin, Dir: dir, Logs: logs, Talk: io.err, Times: max(3, o.repeat), Large: o.large << 20, Profile: o.profile})
 	}
 	return err
 }
@@ -92,6 +92,6 @@ func (o options) swarm(ctx context.Context, io streams, l *lab.Lab, scenarios []
 }
 
 func (o options) local(ctx context.Context, io streams, b local.Bench) error {
-	found, err := b.Run(ctx)
-	return errors.Join(err, writeLocal(io.out, found))
+	found, costs, err := b.Run(ctx)
+	return errors.Join(err, writeLocal(io.out, found), writeCosts(io.out, costs))
 }

@@ -33,6 +33,7 @@ type options struct {
 	dir, logs    string
 	set          string
 	large        int64 // MiB
+	profile      bool
 }
 
 func parse(args []string, stderr io.Writer) (o options, err error) {
@@ -46,6 +47,7 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	fs.DurationVar(&o.over, "over", 0, "time over which the nodes arrive")
 	fs.StringVar(&o.set, "set", "", "sets of scenarios instead of one made of flags: "+strings.Join(setNames(), ", ")+"; several with commas between")
 	fs.Int64Var(&o.large, "large", 3815, "size of big content on loopback in MiB; 3815 is 4 GB")
+	fs.BoolVar(&o.profile, "profile", false, "with the set local: ask perf what moving big content costs")
 	nodes := fs.String("nodes", "4,16", "numbers of nodes")
 	sizes := fs.String("sizes", "64", "sizes of the blobs in MiB; those with a + between are pulled at once")
 	rate := fs.Float64("rate", 40, "rate of the links in Mbit/s, each way")

@@ -89,6 +89,18 @@ func writeLocal(w io.Writer, found []local.Finding) error {
 	return t.Write(w)
 }
 
+// writeCosts shows what moving a GB costs.
+func writeCosts(w io.Writer, costs []local.Cost) error {
+	if len(costs) == 0 {
+		return nil
+	}
+	t := &table.Table{Heading: []string{"CPU s/GB", "outside the kernel", "kernel: copying", "kernel: pages of files", "kernel: rest", "system calls/GB"}}
+	for _, c := range costs {
+		t.Add(c.Program, fmt.Sprintf("%.2f", c.User), fmt.Sprintf("%.2f", c.Copying), fmt.Sprintf("%.2f", c.Pages), fmt.Sprintf("%.2f", c.Rest), fmt.Sprintf("%.0f", c.Calls))
+	}
+	return t.Write(w)
+}
+
 func seconds(d time.Duration) string { return fmt.Sprintf("%.2f", d.Seconds()) }
 
 // counted shows what a system may not count.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/dragonfly-kube/dragonfly/tests/bench/lab"
@@ -82,10 +83,14 @@ func (f *field) oneToOne(ctx context.Context) ([]Finding, error) {
 	}
 	out := filepath.Join(f.Dir, "local", "out")
 	url := f.origin.URL() + b.Path()
+	supernode, dfget := f.cluster.Processes[0].PID(), filepath.Join(f.Bin, "dfget")
+	get := []string{
+		"--config", filepath.Join(f.Dir, "local", "empty.yaml"), "--socket", "", "--supernode", f.plan.Supernode.Admin,
+		"--secret-file", filepath.Join(f.Dir, "local", "secret"), "--notbs", "-u", url, "-o", out,
+	}
 	var ours, theirs moves
 	for k := range f.Times + 1 {
-		o, err := run(ctx, f.cluster.Processes[0].PID(), filepath.Join(f.Bin, "dfget"), "--config", filepath.Join(f.Dir, "local", "empty.yaml"), "--socket", "",
-			"--supernode", f.plan.Supernode.Admin, "--secret-file", filepath.Join(f.Dir, "local", "secret"), "--notbs", "-u", url, "-o", out)
+		o, err := run(ctx, supernode, dfget, get...)
 		if err = errors.Join(err, os.Remove(out)); err != nil {
 			return nil, err
 		}
@@ -98,6 +103,14 @@ func (f *field) oneToOne(ctx context.Context) ([]Finding, error) {
 		if k > 0 { // the first run brings the file to the supernode
 			ours, theirs = append(ours, o), append(theirs, t)
 		}
+	}
+	if f.Profile {
+		ours, err1 := f.profile(ctx, f.Large, "supernode", supernode, dfget, get...)
+		theirs, err2 := f.profile(ctx, f.Large, "nginx", f.origin.PID(), "curl", "-sSf", url, "-o", out)
+		if err := errors.Join(err1, err2); err != nil {
+			return nil, err
+		}
+		f.costs = slices.Concat(ours, theirs)
 	}
 	name := fmt.Sprintf("one to one, %.1f GB", float64(f.Large)/gb)
 	return []Finding{

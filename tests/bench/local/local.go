@@ -23,6 +23,8 @@ type Bench struct {
 	Times int
 	// Large is the size of big content in bytes.
 	Large int64
+	// Profile asks perf(1) what one to one costs.
+	Profile bool
 	// Talk is told what happens.
 	Talk io.Writer
 }
@@ -52,28 +54,28 @@ type field struct {
 	plan    cluster.Plan
 	cluster *cluster.Cluster
 	blobs   []origin.Blob
+	costs   []Cost
 }
 
-// Run measures everything.
-func (b Bench) Run(ctx context.Context) ([]Finding, error) {
+// Run measures everything. There are costs only with Profile.
+func (b Bench) Run(ctx context.Context) (all []Finding, costs []Cost, err error) {
 	f := &field{Bench: b}
 	defer f.stop()
 	if err := f.start(ctx); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var all []Finding
 	for _, measure := range []func(context.Context) ([]Finding, error){f.firstByte, f.smallWarm, f.smallCold, f.oneToOne, f.warm} {
 		found, err := measure(ctx)
 		all = append(all, found...)
 		if err != nil {
-			return all, err
+			return all, f.costs, err
 		}
 		for _, row := range found {
 			fmt.Fprintf(b.Talk, "%s: %s, %s\n", row.What, row.Ours, row.Theirs)
 		}
 		f.forget()
 	}
-	return all, nil
+	return all, f.costs, nil
 }
 
 func (f *field) start(ctx context.Context) error {

@@ -56,3 +56,19 @@ func TestAClientThatFailsIsToldWithWhatItSaid(t *testing.T) {
 		t.Errorf("run = %v, want the exit status and the words", err)
 	}
 }
+
+func TestSamplesAreSortedByWhatTheKernelDid(t *testing.T) {
+	t.Parallel()
+	const report = `  1999|[.] 0x00000000005c49c1
+  3998|[k] _copy_to_iter
+  1999|[k] copy_folio_from_iter_atomic
+  5997|[k] shmem_get_folio_gfp
+  7996|[k] tcp_sendmsg_locked
+# a comment
+`
+	got := cost("p", 2, report, "# started\n\n5000,,raw_syscalls:sys_enter,1,100.00,,\n")
+	want := Cost{Program: "p", User: 0.5, Copying: 1.5, Pages: 1.5, Rest: 2, Calls: 2500}
+	if got != want {
+		t.Errorf("cost = %+v, want %+v", got, want)
+	}
+}
