@@ -80,8 +80,11 @@ func (p *Plan) wake(now time.Time) time.Time {
 			earliest(r.started.Add(late))
 		}
 	}
-	for _, n := range p.parents {
+	for _, n := range p.order {
 		earliest(n.busyUntil)
+	}
+	if p.seed != nil {
+		earliest(p.seed.busyUntil)
 	}
 	if !p.idleSince.IsZero() {
 		earliest(p.idleSince.Add(p.patience()))

@@ -35,7 +35,7 @@ func (p *Plan) Next(now time.Time) (orders []Order, wake time.Time) {
 func (p *Plan) send(o Order, now time.Time) Order {
 	p.lastID++
 	o.ID = p.lastID
-	p.requests[o.ID] = &request{Order: o, started: now}
+	p.requests = append(p.requests, &request{Order: o, started: now})
 	p.parents[o.Parent].out++
 	if !o.Pick {
 		p.ranges++

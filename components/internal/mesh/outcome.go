@@ -1,6 +1,9 @@
 package mesh
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Outcome is how a request ended.
 type Outcome int
@@ -20,11 +23,12 @@ const pickPause = 20 * time.Millisecond
 
 // End says how a request ended, with the bytes that came. Pieces that were verified are told by Hold before.
 func (p *Plan) End(id uint64, how Outcome, bytes int64, now time.Time) {
-	r := p.requests[id]
-	if r == nil {
+	k := slices.IndexFunc(p.requests, func(r *request) bool { return r.ID == id })
+	if k < 0 {
 		return
 	}
-	delete(p.requests, id)
+	r := p.requests[k]
+	p.requests = slices.Delete(p.requests, k, k+1)
 	if !r.Pick {
 		p.ranges--
 		p.release(r, how)
@@ -93,12 +97,12 @@ func (p *Plan) measure(n *parent, took time.Duration, bytes int64) {
 // Useless returns the requests whose pieces have all come from elsewhere: their connections are better cut.
 func (p *Plan) Useless() []uint64 {
 	var ids []uint64
-	for id, r := range p.requests {
+	for _, r := range p.requests {
 		if r.Pick || !r.Hedge && !r.hedged {
 			continue
 		}
 		if p.heldFrom(r.First, r.Count) {
-			ids = append(ids, id)
+			ids = append(ids, r.ID)
 		}
 	}
 	return ids

@@ -90,7 +90,7 @@ type Plan struct {
 	parents             map[string]*parent
 	order               []*parent // of parents, for scans without map iteration
 	seed                *parent
-	requests            map[uint64]*request
+	requests            []*request // in order of ID
 	lastID              uint64
 	ranges              int // outstanding, picks not counted
 
@@ -108,7 +108,7 @@ func New(cfg Config, layout piece.Layout, r *rand.Rand) *Plan {
 	return &Plan{
 		cfg: cfg, rand: r, layout: layout, want: -1,
 		have: &bitset.BitSet{}, known: &bitset.BitSet{}, flying: &bitset.BitSet{},
-		parents: map[string]*parent{}, requests: map[uint64]*request{},
+		parents: map[string]*parent{},
 	}
 }
 
