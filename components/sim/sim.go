@@ -98,6 +98,7 @@ type swarmNet struct {
 	peers  []*node
 	byAddr map[string]*node
 	byName map[string]*node
+	proofs checked
 
 	calls, answers, updates tally
 }
@@ -162,7 +163,9 @@ func build(ctx context.Context, cfg Config) *swarmNet {
 		n.manager = transfer.New(transfer.Config{
 			Host: n.host, Mesh: cfg.Mesh, Seed: cfg.Seed<<32 + uint64(i) + 1,
 			Dial: func(ctx context.Context, _, address string) (net.Conn, error) { return s.dial(ctx, n, address) },
-		}, transfer.Deps{Store: n.store, Supernodes: &control{n, s}, Log: quiet(), Registerer: prometheus.NewRegistry()})
+		}, transfer.Deps{
+			Store: n.store, Supernodes: &control{n, s}, Verify: s.proofs.verify, Log: quiet(), Registerer: prometheus.NewRegistry(),
+		})
 		n.pieces = upload.New(cfg.Upload, upload.Deps{
 			Store: n.store, Pending: n.manager, Log: quiet(), Registerer: prometheus.NewRegistry(),
 		})

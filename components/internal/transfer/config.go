@@ -19,6 +19,7 @@ import (
 	"github.com/dragonfly-kube/dragonfly/components/api"
 	"github.com/dragonfly-kube/dragonfly/components/internal/mesh"
 	"github.com/dragonfly-kube/dragonfly/components/internal/origin"
+	"github.com/dragonfly-kube/dragonfly/components/internal/proof"
 	"github.com/dragonfly-kube/dragonfly/components/internal/store"
 )
 
@@ -130,6 +131,8 @@ type Deps struct {
 	Store      store.Store
 	Supernodes Supernodes
 	Origin     Origin
+	// Verify checks the proof of piece i of a task, as proof.Key.Verify does; nil means that.
+	Verify func(key proof.Key, p *proof.Proof, task string, i int) error
 	// Ticket makes a ticket for a task where no supernode gave one; nil when no secret is set.
 	Ticket     func(task string) string
 	Log        *slog.Logger

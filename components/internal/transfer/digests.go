@@ -10,7 +10,8 @@ import (
 
 // digests are the piece digests that the task's source told or signed. Safe for concurrent use.
 type digests struct {
-	task string
+	task   string
+	verify func(key proof.Key, p *proof.Proof, task string, i int) error
 
 	mu      sync.Mutex // guards the fields below
 	byPiece map[int]piece.Digest
@@ -21,8 +22,8 @@ type digests struct {
 	anew func()
 }
 
-func (g *digests) init(task string) {
-	g.task, g.byPiece, g.changed = task, map[int]piece.Digest{}, make(chan struct{})
+func (g *digests) init(task string, verify func(key proof.Key, p *proof.Proof, task string, i int) error) {
+	g.task, g.verify, g.byPiece, g.changed = task, verify, map[int]piece.Digest{}, make(chan struct{})
 }
 
 // renew forgets the key: a session begins. anew makes it tell the digests that it signs as well. Those who wait for a digest ask again.
@@ -83,7 +84,7 @@ func (g *digests) prove(i int, p *proof.Proof) (d piece.Digest, ok bool, err err
 	if p == nil || !key.Signed(p) {
 		return piece.Digest{}, false, nil
 	}
-	if err := key.Verify(p, g.task, i); err != nil {
+	if err := g.verify(key, p, g.task, i); err != nil {
 		return piece.Digest{}, false, err
 	}
 	g.set(map[int]piece.Digest{i: p.Digest})

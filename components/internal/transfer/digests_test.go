@@ -12,7 +12,7 @@ func TestADigestThatIsWaitedForIsAskedOfTheNextSupernodeToo(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var g digests
-		g.init("task")
+		g.init("task", proof.Key.Verify)
 		const sessions = 3
 		var asked [sessions]int
 		begin := func(session int) {

@@ -84,7 +84,7 @@ func newDownload(m *Manager, spec Spec) *download {
 	}
 	d.ctx, d.cancel = context.WithCancelCause(context.Background())
 	d.use.handles = 1
-	d.digests.init(spec.ID)
+	d.digests.init(spec.ID, m.deps.Verify)
 	return d
 }
 

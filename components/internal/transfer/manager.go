@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/dragonfly-kube/dragonfly/components/api"
+	"github.com/dragonfly-kube/dragonfly/components/internal/proof"
 	"github.com/dragonfly-kube/dragonfly/components/internal/store"
 )
 
@@ -27,6 +28,9 @@ type Manager struct {
 // New returns a manager. Close it in the end.
 func New(cfg Config, deps Deps) *Manager {
 	cfg.setDefaults()
+	if deps.Verify == nil {
+		deps.Verify = proof.Key.Verify
+	}
 	return &Manager{cfg: cfg, deps: deps, metrics: newMetrics(deps.Registerer), tasks: map[string]*download{}}
 }
 
