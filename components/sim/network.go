@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"container/heap"
 	"context"
 	"sync"
 	"time"
@@ -12,28 +11,30 @@ const (
 	quantum = 16 << 10
 	// small is what passes by content in queues that are not FIFO, in bytes: requests, news, a few updates.
 	small = 2 << 10
-	// grain is what moments are rounded up to, so that what happens at nearly the same time happens in one step. Links keep exact time.
-	grain = 20 * time.Microsecond
+	// maxGrain bounds what moments are rounded up to, a fifth of the latency, so that what happens at nearly the same time happens in one
+	// step. Links keep exact time.
+	maxGrain = 100 * time.Microsecond
 )
 
 // network moves bytes between nodes. Each node has an uplink and a downlink; between them are links without limit.
 type network struct {
 	epoch   time.Time
 	latency time.Duration // one way
+	grain   time.Duration // of moments
 	buffer  int           // bytes that a sender may be ahead of its uplink, on one connection
 	window  int           // bytes that may be on their way, on one connection
 	fifo    bool          // small messages do not pass by
 
-	mu    sync.Mutex // guards the fields below, all links, and the sending ends of pipes
-	queue eventQueue
-	seq   uint64
-	wake  time.Duration // when run looks next
-	kick  chan struct{} // it is to look earlier
+	mu     sync.Mutex // guards the fields below, all links, and the sending ends of pipes
+	events agenda
+	wake   time.Duration // when run looks next
+	kick   chan struct{} // it is to look earlier
 }
 
 func newNetwork(cfg Config) *network {
 	return &network{
-		epoch: time.Now(), latency: cfg.Latency, buffer: cfg.Buffer, window: cfg.Window, fifo: cfg.FIFO, kick: make(chan struct{}, 1),
+		epoch: time.Now(), latency: cfg.Latency, grain: min(max(1, cfg.Latency/5), maxGrain), buffer: cfg.Buffer, window: cfg.Window,
+		fifo: cfg.FIFO, kick: make(chan struct{}, 1), events: agenda{at: map[time.Duration][]event{}},
 	}
 }
 
@@ -54,44 +55,21 @@ func (l *link) time(n int) time.Duration { return time.Duration(float64(n) * l.p
 // event is the end of a quantum on an uplink where up is set, the arrival of segments where there are any, else of the word that size bytes
 // have arrived.
 type event struct {
-	at   time.Duration
-	seq  uint64
 	up   *link
 	to   *pipe
-	segs []segment
+	segs []segment // nil for nothing but a part of content: only its end is looked for
 	size int
-}
-
-type eventQueue []event
-
-func (q eventQueue) Len() int { return len(q) }
-func (q eventQueue) Less(i, j int) bool {
-	return q[i].at < q[j].at || q[i].at == q[j].at && q[i].seq < q[j].seq
-}
-func (q eventQueue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
-func (q *eventQueue) Push(x any)   { *q = append(*q, x.(event)) }
-func (q *eventQueue) Pop() any {
-	old := *q
-	e := old[len(old)-1]
-	old[len(old)-1] = event{}
-	*q = old[:len(old)-1]
-	return e
 }
 
 func (n *network) now() time.Duration { return time.Since(n.epoch) }
 
 // push books an event. Callers hold mu.
-func (n *network) push(e event) {
-	e.at = (e.at + grain - 1).Truncate(grain)
-	n.seq++
-	e.seq = n.seq
-	heap.Push(&n.queue, e)
-	if e.at < n.wake {
-		n.wake = e.at
-		select {
-		case n.kick <- struct{}{}:
-		default:
-		}
+func (n *network) push(at time.Duration, e event) {
+	at = (at + n.grain - 1).Truncate(n.grain)
+	n.events.push(at, e)
+	if at < n.wake {
+		n.wake = at
+		signal(n.kick)
 	}
 }
 
@@ -104,22 +82,18 @@ func (n *network) run(ctx context.Context) {
 		n.mu.Lock()
 		now := n.now()
 		arrived = arrived[:0]
-		for len(n.queue) > 0 && n.queue[0].at <= now {
-			e := heap.Pop(&n.queue).(event)
+		for e, at, ok := n.events.pop(now); ok; e, at, ok = n.events.pop(now) {
 			switch {
 			case e.up != nil:
 				n.sent(e)
 			case e.segs != nil:
-				n.push(event{at: e.at + n.latency, to: e.to, size: e.size})
+				n.push(at+n.latency, event{to: e.to, size: e.size})
 				arrived = append(arrived, e)
 			default:
 				e.to.acknowledge(e.size)
 			}
 		}
-		n.wake = now + time.Hour
-		if len(n.queue) > 0 {
-			n.wake = n.queue[0].at
-		}
+		n.wake = n.events.next(now + time.Hour)
 		timer.Reset(n.wake - now)
 		n.mu.Unlock()
 		for _, e := range arrived {
@@ -147,7 +121,11 @@ func (n *network) sent(e event) {
 	e.to.last = through
 	down.worked += down.time(size)
 	down.bytes += int64(size)
-	n.push(event{at: through + n.latency, to: e.to, segs: e.segs, size: size})
+	if e.segs != nil {
+		n.push(through+n.latency, event{to: e.to, segs: e.segs, size: size})
+	} else {
+		n.push(through+2*n.latency, event{to: e.to, size: size})
+	}
 	e.up.busy = false
 	n.start(e.up, e.up.free)
 }
@@ -173,6 +151,6 @@ func (n *network) start(up *link, at time.Duration) {
 		up.free = max(at, up.free) + took
 		up.worked += took
 		up.bytes += int64(size)
-		n.push(event{at: up.free, up: up, to: p, segs: segs, size: size})
+		n.push(up.free, event{up: up, to: p, segs: segs, size: size})
 	}
 }

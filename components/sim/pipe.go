@@ -14,7 +14,11 @@ type segment struct {
 	n    int
 	data []byte // nil for content and messages
 	msg  any    // arrives with the last byte
+	end  bool   // of a run of content
 }
+
+// opaque reports whether s is content.
+func (s *segment) opaque() bool { return s.data == nil && s.msg == nil }
 
 // pipe is one direction of a connection: a sending end, which the uplink empties in turn, and a receiving end. One goroutine writes,
 // one reads.
@@ -25,6 +29,8 @@ type pipe struct {
 	// The sending end, guarded by network.mu.
 	unsent []segment
 	ahead  int  // bytes in unsent
+	held   int  // bytes of content that the writer has still to give
+	parts  int  // bytes of content that were sent, and whose end was not
 	flight int  // bytes on their way
 	queued bool // among the uplink's turns
 	broken bool
@@ -44,34 +50,57 @@ func (n *network) pipe(from, to *link) *pipe {
 // write queues a segment and waits while the sender is too far ahead of its uplink.
 func (p *pipe) write(s segment) error {
 	for {
-		rest, err := p.accept(s)
-		if err != nil || rest.n == 0 {
+		wait, err := p.accept(&s)
+		if err != nil || !wait {
 			return err
 		}
-		s = rest
 		<-p.room
 	}
 }
 
-// accept takes as much of s as the buffer has room for; what has data or a message is taken whole.
-func (p *pipe) accept(s segment) (rest segment, err error) {
+// accept takes as much of s as the buffer has room for, and reports whether the writer has to wait: for the rest of content to be taken, or
+// to try again. What has data or a message is taken whole.
+func (p *pipe) accept(s *segment) (wait bool, err error) {
 	n := p.net
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if p.broken {
-		return segment{}, net.ErrClosed
+	switch {
+	case p.broken:
+		return false, net.ErrClosed
+	case p.held > 0:
+		return true, nil
+	case s.n == 0:
+		return false, nil
+	case s.opaque():
+		p.held, s.n = s.n, 0
+		p.refill()
+		p.queue()
+		return p.held > 0, nil
+	case p.ahead >= n.buffer:
+		return true, nil
 	}
-	if p.ahead >= n.buffer {
-		return s, nil
-	}
-	if room := n.buffer - p.ahead; s.n > room && s.data == nil && s.msg == nil {
-		rest = segment{n: s.n - room}
-		s.n = room
-	}
-	p.unsent = append(p.unsent, s)
+	p.unsent = append(p.unsent, *s)
 	p.ahead += s.n
 	p.queue()
-	return rest, nil
+	return false, nil
+}
+
+// refill moves content that the writer holds to the buffer, as far as there is room. The writer itself is woken when all is there. Callers
+// hold network.mu.
+func (p *pipe) refill() {
+	k := min(p.held, p.net.buffer-p.ahead)
+	if k <= 0 {
+		return
+	}
+	p.held -= k
+	p.ahead += k
+	s := segment{n: k, end: p.held == 0}
+	if last := len(p.unsent) - 1; last >= 0 && p.unsent[last].opaque() && !p.unsent[last].end {
+		s.n += p.unsent[last].n
+		p.unsent[last] = s
+		return
+	}
+	p.unsent = append(p.unsent, s)
 }
 
 // sends reports whether there is something that may be sent now. Callers hold network.mu.
@@ -97,28 +126,37 @@ func (p *pipe) acknowledge(size int) {
 	p.queue()
 }
 
-// take removes up to limit bytes from the sending end. Callers hold network.mu.
+// take removes up to limit bytes from the sending end. The parts of content before its end come with the end: nobody looks at them, and most
+// quanta have nothing else. Callers hold network.mu.
 func (p *pipe) take(limit int) (segs []segment, size int) {
-	for len(p.unsent) > 0 && size < limit {
-		s := &p.unsent[0]
+	done := 0
+	for done < len(p.unsent) && size < limit {
+		s := &p.unsent[done]
 		k := min(s.n, limit-size)
 		size += k
-		if k == s.n {
+		switch {
+		case s.opaque() && s.end && k == s.n:
+			segs = append(segs, segment{n: p.parts + k, end: true})
+			p.parts = 0
+		case s.opaque():
+			p.parts += k
+		case k == s.n:
 			segs = append(segs, *s)
-			p.unsent = p.unsent[1:]
-			continue
+		case s.data != nil:
+			segs = append(segs, segment{n: k, data: s.data[:k]})
+			s.data = s.data[k:]
 		}
-		part := segment{n: k}
-		if s.data != nil {
-			part.data, s.data = s.data[:k], s.data[k:]
+		if s.n -= k; s.n == 0 {
+			done++
 		}
-		s.n -= k
-		segs = append(segs, part)
 	}
+	p.unsent = p.unsent[:copy(p.unsent, p.unsent[done:])]
 	p.ahead -= size
 	// As with TCP_NOTSENT_LOWAT, a sender that had to wait goes on when half of the buffer is empty.
 	if p.ahead <= p.net.buffer/2 {
-		signal(p.room)
+		if p.refill(); p.held == 0 {
+			signal(p.room)
+		}
 	}
 	return segs, size
 }
@@ -192,7 +230,7 @@ func (p *pipe) receive(ctx context.Context) (any, error) {
 // close breaks the pipe at both ends, at once. What was not sent yet is lost.
 func (p *pipe) close() {
 	p.net.mu.Lock()
-	p.broken, p.unsent, p.ahead = true, nil, 0
+	p.broken, p.unsent, p.ahead, p.held = true, nil, 0, 0
 	p.net.mu.Unlock()
 	signal(p.room)
 	p.mu.Lock()

@@ -1,7 +1,7 @@
 // Package sim runs the engine's own code over modelled links in virtual time: the supernode's swarm, and on each node the download loop with
 // its plan, the links to parents and the piece server. Only what is outside of it is a model: the network between nodes, the store (which
-// keeps marks instead of bytes), and the control plane's encoding. tests/sim runs it inside a testing/synctest bubble, whose clock it
-// takes.
+// keeps marks instead of bytes, so that nothing is hashed), and the control plane's encoding. A proof is checked once in a run, where peers
+// would each do it: that has no part in virtual time. tests/sim runs it inside a testing/synctest bubble, whose clock it takes.
 package sim
 
 import (
