@@ -22,9 +22,9 @@ const (
 	// supernode writes them.
 	answerSize = 124
 	emptySize  = 64
-	streamSize = 145
-	// lineSize is what it adds to a line of an event stream, in bytes.
-	lineSize = 10
+	streamSize = 136
+	// lineSize is what ends a line of an event stream, in bytes.
+	lineSize = 1
 )
 
 // tally counts messages of one kind.
