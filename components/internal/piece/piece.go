@@ -10,12 +10,12 @@ const (
 	// MaxSize is the largest, in bytes.
 	MaxSize = 16 << 20
 	// target is how many pieces a task should have: fewer cost speed (the last pieces find links idle), more cost overhead.
-	target = 1024
+	target = 2048
 	// UnknownSize is the piece size of content whose length the origin does not tell.
 	UnknownSize = 1 << 20
 )
 
-// Size returns the piece size for content of length bytes: the power of two from MinSize to MaxSize that gives at most about 1,024
+// Size returns the piece size for content of length bytes: the power of two from MinSize to MaxSize that gives at most 2,048
 // pieces. A negative length means unknown.
 func Size(length int64) int64 {
 	if length < 0 {

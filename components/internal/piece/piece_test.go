@@ -17,13 +17,13 @@ func TestSize(t *testing.T) {
 		{"unknown", -1, piece.UnknownSize},
 		{"empty", 0, piece.MinSize},
 		{"one byte", 1, piece.MinSize},
-		{"1,024 of the smallest", 64 * mib, piece.MinSize},
-		{"a byte more", 64*mib + 1, 2 * piece.MinSize},
-		{"200 MiB", 200 * mib, 256 << 10},
-		{"2 GiB", 2048 * mib, 2 * mib},
-		{"1,024 of the largest", 16384 * mib, piece.MaxSize},
-		{"a byte more than that", 16384*mib + 1, piece.MaxSize},
-		{"the longest length there is", math.MaxInt64 - 1023, piece.MaxSize},
+		{"2,048 of the smallest", 128 * mib, piece.MinSize},
+		{"a byte more", 128*mib + 1, 2 * piece.MinSize},
+		{"200 MiB", 200 * mib, 128 << 10},
+		{"2 GiB", 2048 * mib, mib},
+		{"2,048 of the largest", 32768 * mib, piece.MaxSize},
+		{"a byte more than that", 32768*mib + 1, piece.MaxSize},
+		{"the longest length there is", math.MaxInt64 - 2047, piece.MaxSize},
 	} {
 		if got := piece.Size(row.length); got != row.want {
 			t.Errorf("%s: Size(%d) = %d, want %d", row.name, row.length, got, row.want)
@@ -61,7 +61,7 @@ func TestLayout(t *testing.T) {
 	}
 }
 
-// Pieces cover the content without gap or overlap, and there are never many more than 1,024 while they can grow.
+// Pieces cover the content without gap or overlap, and there are never more than 2,048 while they can grow.
 func FuzzLayout(f *testing.F) {
 	for _, n := range []int64{0, 1, piece.MinSize, 64<<20 + 1, 1 << 34, 1 << 40} {
 		f.Add(n)
@@ -72,7 +72,7 @@ func FuzzLayout(f *testing.F) {
 		if l.Size < piece.MinSize || l.Size > piece.MaxSize || l.Size&(l.Size-1) != 0 {
 			t.Fatalf("Size(%d) = %d", length, l.Size)
 		}
-		if l.Size < piece.MaxSize && l.Count() > 1024 {
+		if l.Size < piece.MaxSize && l.Count() > 2048 {
 			t.Fatalf("%d bytes are %d pieces", length, l.Count())
 		}
 		if length == 0 {
