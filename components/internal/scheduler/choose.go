@@ -6,14 +6,15 @@ import "slices"
 // the cost of a decision constant.
 const oversample = 3
 
-// fill gives n neighbours until it has want, near ones first.
-func (m *Mesh) fill(n *node, want int) {
+// fill gives n neighbours, near ones first.
+func (m *Mesh) fill(n *node) {
 	if len(m.nodes) <= MaxDegree+1 {
 		for _, v := range m.all.nodes {
 			m.tryLink(n, v)
 		}
 		return
 	}
+	const want = MaxDegree
 	here := m.places[n.Place]
 	elsewhere := func(v *node) bool { return v.Place != n.Place }
 	m.draw(n, &here.room, want-farDegree, nil)
@@ -45,7 +46,7 @@ func (m *Mesh) refill(n *node) {
 	if n.Complete || n.parents() >= MinDegree {
 		return
 	}
-	m.fill(n, min(MaxDegree, len(n.edges)-n.parents()+wantDegree))
+	m.fill(n)
 }
 
 // draw links n to nodes of p that pass ok, until n has want neighbours or the samples are used up: the less busy first.

@@ -7,15 +7,14 @@ import (
 	"slices"
 )
 
-// Degrees of the neighbour graph. Eight to ten neighbours are enough at any size, and each one more has to be told of every piece;
+// Degrees of the neighbour graph. Ten neighbours are enough at any size, and each one more has to be told of every piece;
 // the measurements are in docs/architecture.md.
 const (
-	// MaxDegree bounds a peer's neighbours. Up to MaxDegree+1 peers everybody knows everybody.
+	// MaxDegree bounds a peer's neighbours, and is what it is given: one that has a few less than the others falls behind them. Up to
+	// MaxDegree+1 peers everybody knows everybody.
 	MaxDegree = 10
 	// MinDegree is the number of parents below which a peer is given new ones.
 	MinDegree = 8
-	// wantDegree is what a peer is given when it joins; the rest up to MaxDegree is room for those who join later.
-	wantDegree = 9
 	// farDegree of them are in other places, so that the graph stays connected across zones. Those who join later add as many.
 	farDegree = 2
 )
@@ -88,7 +87,7 @@ func (m *Mesh) Join(p Peer) {
 	here.all.add(n)
 	m.track(n)
 	m.changed[n] = struct{}{}
-	m.fill(n, wantDegree)
+	m.fill(n)
 }
 
 // Leave removes a peer, and gives new neighbours to those who had it and now have too few.
