@@ -112,11 +112,11 @@ func TestARegistrationThatTakesLongIsNoStall(t *testing.T) {
 
 func TestAPieceThatTakesLongIsNoStallWhileItsBytesCome(t *testing.T) {
 	t.Parallel()
-	body := content(9, 8*piece.MinSize)
-	s, o := newSupernodeOf(t, body, piece.Layout{Length: int64(len(body)), Size: 4 * piece.MinSize}), newOrigin(t, body)
+	body := content(9, 16*piece.MinSize)
+	s, o := newSupernodeOf(t, body, piece.Layout{Length: int64(len(body)), Size: 8 * piece.MinSize}), newOrigin(t, body)
 	p := newPeer(t, "peer", s, o, func(c *Config, _ *Deps) {
-		c.Stall = 500 * time.Millisecond // in which half a piece comes
-		c.Limiter = rate.NewLimiter(4*piece.MinSize, piece.MinSize)
+		c.Stall = 1500 * time.Millisecond
+		c.Limiter = rate.NewLimiter(4*piece.MinSize, piece.MinSize) // a piece takes two seconds
 	})
 	h, err := p.Open(t.Context(), spec(s, o))
 	if err != nil {
