@@ -6,7 +6,8 @@ import (
 	"github.com/dragonfly-kube/dragonfly/tests/bench/system"
 )
 
-// rate for a number of nodes at which two processors are not the limit: all nodes run on one machine, together with the network.
+// rate for a number of nodes at which two processors are not the limit: all nodes run on one machine, together with the network. What
+// they receive in all is at most 240 Mbit/s.
 func rate(nodes int) network.Rate {
 	switch {
 	case nodes <= 4:
@@ -14,11 +15,11 @@ func rate(nodes int) network.Rate {
 	case nodes <= 8:
 		return 30 * network.Mbit
 	case nodes <= 16:
-		return 20 * network.Mbit
-	case nodes <= 32:
 		return 10 * network.Mbit
-	default:
+	case nodes <= 32:
 		return 5 * network.Mbit
+	default:
+		return 3 * network.Mbit
 	}
 }
 
