@@ -29,7 +29,7 @@ const (
 )
 
 // buffers hold what is received between socket and file. They bound memory: one a connection that is receiving.
-var buffers = sync.Pool{New: func() any { return new([256 << 10]byte) }}
+var buffers = sync.Pool{New: func() any { return new([64 << 10]byte) }}
 
 // capped is a reader that gives up after left bytes, so that no peer can make us read an endless head.
 type capped struct {
@@ -181,7 +181,7 @@ func (a *answer) piece(i int, size int64, p *proof.Proof) error {
 
 // copy moves size bytes of the body to w through a pooled buffer.
 func (a *answer) copy(w io.Writer, size int64) error {
-	buf := buffers.Get().(*[256 << 10]byte)
+	buf := buffers.Get().(*[64 << 10]byte)
 	defer buffers.Put(buf)
 	for size > 0 {
 		_ = a.conn.SetReadDeadline(time.Now().Add(bodyTimeout))
