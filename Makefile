@@ -175,7 +175,7 @@ e2e-down: ## Remove that cluster; what was built stays in the cache (E2E_CACHE)
 .PHONY: heavy
 heavy: build ## Check memory bounds with blobs of 2 GiB, 240 pulls in one moment, swarms of up to 1,000 peers in virtual time, and the rig of make bench (20 GiB of disk, ten minutes)
 	go run ./tests/gotest -tags heavy -count=1 -v -timeout 10m -run 'Memory|AllAtOnce|TheRig|Crowd|SixtyFour|FiftySix|LargePieces' ./tests/swarm ./tests/bench ./tests/sim
-	go run ./tests/gotest -tags heavy -count=1 -v -timeout 10m -run Thousand ./tests/sim
+	go run ./tests/gotest -tags heavy -count=1 -v -timeout 20m -run Thousand ./tests/sim
 
 # BENCH has the rig's flags: go run ./tests/bench -h
 BENCH ?= -set standard,local
