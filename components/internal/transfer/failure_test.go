@@ -97,13 +97,8 @@ func TestARegistrationThatTakesLongIsNoStall(t *testing.T) {
 	give := time.AfterFunc(s.slow+250*time.Millisecond, func() { s.set(func() { s.budget = -1 }) })
 	defer give.Stop()
 	p := newPeer(t, "peer", s, o, func(c *Config, _ *Deps) { c.Stall = 500 * time.Millisecond })
-	h, err := p.Open(t.Context(), spec(s, o))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer h.Close()
-	if err := h.Wait(t.Context()); err != nil {
-		t.Fatal(err)
+	if got, _ := pull(t, p, spec(s, o)); !bytes.Equal(got, body) {
+		t.Error("the pull brought other bytes")
 	}
 	if n := o.count(); n != 0 {
 		t.Errorf("the origin was asked %d times, want never: the supernode answered, and its seed has everything", n)
@@ -118,13 +113,8 @@ func TestAPieceThatTakesLongIsNoStallWhileItsBytesCome(t *testing.T) {
 		c.Stall = 1500 * time.Millisecond
 		c.Limiter = rate.NewLimiter(4*piece.MinSize, piece.MinSize) // a piece takes two seconds
 	})
-	h, err := p.Open(t.Context(), spec(s, o))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer h.Close()
-	if err := h.Wait(t.Context()); err != nil {
-		t.Fatal(err)
+	if got, _ := pull(t, p, spec(s, o)); !bytes.Equal(got, body) {
+		t.Error("the pull brought other bytes")
 	}
 	if n := o.count(); n != 0 {
 		t.Errorf("the origin was asked %d times, want never: bytes came all the time", n)
