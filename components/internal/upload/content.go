@@ -35,7 +35,7 @@ func (s *Server) serveContent(w http.ResponseWriter, r *http.Request, t store.Ta
 		s.refuse(w, http.StatusNotFound, "not_held", "this peer does not hold all of that range")
 		return
 	}
-	turn, err := s.gate.enter(r.Context(), s.streams.find(t.ID(), r.Header.Get(api.HeaderPeer)))
+	turn, err := s.gate.enter(r.Context(), t.ID(), s.streams.find(t.ID(), r.Header.Get(api.HeaderPeer)))
 	if err != nil {
 		w.Header().Set("Retry-After", "1")
 		s.refuse(w, http.StatusServiceUnavailable, "full", "all upload slots are taken; the availability stream tells when one frees")
@@ -60,14 +60,14 @@ func (s *Server) servePick(w http.ResponseWriter, r *http.Request, t store.Task)
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), s.cfg.PickWait)
 	defer cancel()
-	turn, err := s.picks.enter(ctx, nil)
+	turn, err := s.picks.enter(ctx, t.ID(), nil)
 	if err != nil {
 		s.nothing(w, api.PickAgain)
 		return
 	}
 	defer turn.leave()
 	peer := r.Header.Get(api.HeaderPeer)
-	off, n, err := s.deps.Picker.Pick(ctx, t.ID(), peer, limit)
+	off, n, err := s.pick(ctx, turn, t.ID(), peer, limit)
 	switch {
 	case errors.Is(err, ErrNothingFresh):
 		s.nothing(w, api.PickOver)
@@ -83,6 +83,17 @@ func (s *Server) servePick(w http.ResponseWriter, r *http.Request, t store.Task)
 		s.deps.Picker.Return(t.ID(), off, n)
 		s.deps.Log.Debug("sending a pick ended early", "task", t.ID(), "off", off, "n", n, "err", err)
 	}
+}
+
+// pick lets the seed choose. While it has nothing fresh of the task, another task's request has the slot.
+func (s *Server) pick(ctx context.Context, turn *turn, task, peer string, limit int64) (off, n int64, err error) {
+	now, end := context.WithCancel(ctx)
+	end()
+	off, n, err = s.deps.Picker.Pick(now, task, peer, limit)
+	if errors.Is(err, context.Canceled) && ctx.Err() == nil {
+		turn.await(func() { off, n, err = s.deps.Picker.Pick(ctx, task, peer, limit) })
+	}
+	return off, n, err
 }
 
 func (s *Server) nothing(w http.ResponseWriter, why string) {

@@ -3,6 +3,7 @@ package upload
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 )
@@ -31,24 +32,27 @@ const (
 // and one that is whole at some child can be passed on, while five halves can't.
 //
 // A child that takes slowly leaves the uplink idle: a request that is served for much longer than usual keeps its answer and gives its
-// slot on.
+// slot on. So does one whose answer is not there yet, and it has a slot again as soon as it is. Of each task only as many as there are slots
+// wait so; the others stay in line, and those of other tasks pass them.
 type gate struct {
 	slots, queue int
 
-	mu      sync.Mutex    // guards the fields below
-	active  int           // requests in a slot
-	opened  int           // slots that may be used
-	idle    time.Time     // since when nothing is served
-	late    int           // served beyond slots
-	line    []*turn       // admitted and waiting for a slot, in order of arrival
-	waiters waitlist      // turned away
-	usual   time.Duration // smoothed time of a request in its slot
-	noted   int           // requests in it, as far as they count
+	mu      sync.Mutex     // guards the fields below
+	active  int            // requests in a slot
+	opened  int            // slots that may be used
+	idle    time.Time      // since when nothing is served
+	late    int            // served beyond slots
+	dry     map[string]int // requests that wait for their answer, by task
+	line    []*turn        // admitted and waiting for a slot, in order of arrival
+	waiters waitlist       // turned away
+	usual   time.Duration  // smoothed time of a request in its slot
+	noted   int            // requests in it, as far as they count
 }
 
 // turn is one admitted request. ready is closed when it has a slot.
 type turn struct {
 	gate  *gate
+	task  string
 	ready chan struct{}
 	since time.Time   // it has the slot; guarded by gate.mu
 	timer *time.Timer // likewise
@@ -56,18 +60,18 @@ type turn struct {
 }
 
 func newGate(slots, queue int) *gate {
-	return &gate{slots: slots, queue: queue, opened: 1, usual: firstUsual}
+	return &gate{slots: slots, queue: queue, dry: map[string]int{}, opened: 1, usual: firstUsual}
 }
 
 // enter waits for a slot. It returns errFull at once when there is no place, after putting l on the waiting list
 // (unless nil), or ctx's error. After a nil error the caller must call leave on the turn.
-func (g *gate) enter(ctx context.Context, l *listener) (*turn, error) {
-	t := &turn{gate: g, ready: make(chan struct{})}
+func (g *gate) enter(ctx context.Context, task string, l *listener) (*turn, error) {
+	t := &turn{gate: g, task: task, ready: make(chan struct{})}
 	g.mu.Lock()
 	if g.active == 0 && len(g.line) == 0 && time.Since(g.idle) > rest {
 		g.opened = 1
 	}
-	if len(g.line) == 0 && g.active < g.opened {
+	if g.active < g.opened && g.servable(t) { // then admit has left nobody in line who could be served
 		g.serve(t)
 		g.mu.Unlock()
 		return t, nil
@@ -91,12 +95,47 @@ func (g *gate) enter(ctx context.Context, l *listener) (*turn, error) {
 	}
 }
 
+// servable reports whether t may have a slot. Callers hold mu.
+func (g *gate) servable(t *turn) bool { return g.dry[t.task] < g.slots }
+
 // serve gives t a slot. Callers hold mu.
 func (g *gate) serve(t *turn) {
-	g.active++
 	close(t.ready)
+	g.start(t)
+}
+
+// start counts t's time in its slot. Callers hold mu.
+func (g *gate) start(t *turn) {
+	g.active++
 	t.since = time.Now()
 	t.timer = time.AfterFunc(lateAfter*g.usual, t.giveOn)
+}
+
+// await runs f, which waits for t's answer, while another has t's slot. Then t is served at once.
+func (t *turn) await(f func()) {
+	g := t.gate
+	g.mu.Lock()
+	t.timer.Stop()
+	if t.late {
+		t.late = false
+		g.late--
+	} else {
+		g.active--
+	}
+	t.since = time.Time{}
+	g.dry[t.task]++
+	g.admit()
+	g.mu.Unlock()
+
+	f()
+
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.dry[t.task]--; g.dry[t.task] == 0 {
+		delete(g.dry, t.task)
+	}
+	g.start(t)
+	g.admit()
 }
 
 // giveOn gives the slot of a request that takes too long to the next.
@@ -141,7 +180,7 @@ func (g *gate) abandon(t *turn) {
 	g.mu.Lock()
 	for i, other := range g.line {
 		if other == t {
-			g.line = append(g.line[:i], g.line[i+1:]...)
+			g.line = slices.Delete(g.line, i, i+1)
 			g.admit()
 			g.mu.Unlock()
 			return
@@ -163,9 +202,13 @@ func (g *gate) free() {
 
 // admit serves the first in line that slots are free for, and calls those who wait for a place. Callers hold mu.
 func (g *gate) admit() {
-	for len(g.line) > 0 && g.active < g.opened {
-		g.serve(g.line[0])
-		g.line = g.line[1:]
+	for g.active < g.opened {
+		i := slices.IndexFunc(g.line, g.servable)
+		if i < 0 {
+			break
+		}
+		g.serve(g.line[i])
+		g.line = slices.Delete(g.line, i, i+1)
 	}
 	g.call()
 }
@@ -190,7 +233,11 @@ func (g *gate) call() {
 func (g *gate) Load() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.active + g.late + len(g.line)
+	n := g.active + g.late + len(g.line)
+	for _, waiting := range g.dry {
+		n += waiting
+	}
+	return n
 }
 
 // forget takes a child off the waiting list, for when its availability stream ends.

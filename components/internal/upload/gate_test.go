@@ -26,7 +26,7 @@ func waiting(g *gate) int {
 
 func mustEnter(t *testing.T, g *gate) *turn {
 	t.Helper()
-	turn, err := g.enter(t.Context(), nil)
+	turn, err := g.enter(t.Context(), "task", nil)
 	if err != nil {
 		t.Error(err)
 	}
@@ -50,7 +50,7 @@ func TestGateAdmitsSlotsThenQueueThenNobody(t *testing.T) {
 		second := make(chan *turn, 1)
 		go func() { second <- mustEnter(t, g) }()
 		synctest.Wait()
-		if _, err := g.enter(t.Context(), nil); !errors.Is(err, errFull) {
+		if _, err := g.enter(t.Context(), "task", nil); !errors.Is(err, errFull) {
 			t.Errorf("third: got %v, want errFull", err)
 		}
 		if g.Load() != 2 {
@@ -73,7 +73,7 @@ func TestAFreedPlaceCallsTheLongestWaitingChild(t *testing.T) {
 	for range 4 {
 		l := newListener("task")
 		waiting = append(waiting, l)
-		if _, err := g.enter(t.Context(), l); !errors.Is(err, errFull) {
+		if _, err := g.enter(t.Context(), "task", l); !errors.Is(err, errFull) {
 			t.Fatalf("got %v, want errFull", err)
 		}
 	}
@@ -117,12 +117,12 @@ func TestAWaiterThatGoesGivesItsPlaceOn(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		gone := make(chan error, 1)
 		go func() {
-			_, err := g.enter(ctx, nil)
+			_, err := g.enter(ctx, "task", nil)
 			gone <- err
 		}()
 		synctest.Wait()
 		l := newListener("task")
-		if _, err := g.enter(t.Context(), l); !errors.Is(err, errFull) {
+		if _, err := g.enter(t.Context(), "task", l); !errors.Is(err, errFull) {
 			t.Fatalf("got %v, want errFull", err)
 		}
 		cancel()
@@ -146,7 +146,7 @@ func TestAForgottenChildIsNotCalled(t *testing.T) {
 	served := mustEnter(t, g)
 	gone, stays := newListener("task"), newListener("task")
 	for _, l := range []*listener{gone, stays} {
-		if _, err := g.enter(t.Context(), l); !errors.Is(err, errFull) {
+		if _, err := g.enter(t.Context(), "task", l); !errors.Is(err, errFull) {
 			t.Fatal(err)
 		}
 	}
@@ -171,7 +171,7 @@ func TestASlowChildGivesItsSlotOn(t *testing.T) {
 		waits := make(chan *turn, 1)
 		go func() { waits <- mustEnter(t, g) }()
 		synctest.Wait()
-		if _, err := g.enter(t.Context(), l); !errors.Is(err, errFull) {
+		if _, err := g.enter(t.Context(), "task", l); !errors.Is(err, errFull) {
 			t.Errorf("got %v, want errFull: one slot was given on, not two", err)
 		}
 		if g.Load() != 3 {
@@ -195,7 +195,7 @@ func TestSlotsGivenOnAreBounded(t *testing.T) {
 		g := newGate(1, 0)
 		var all []*turn
 		for {
-			turn, err := g.enter(t.Context(), nil)
+			turn, err := g.enter(t.Context(), "task", nil)
 			if err != nil {
 				break
 			}
@@ -239,7 +239,7 @@ func TestAGateBeginsWithOneAnswerAndOpensASlotWithEach(t *testing.T) {
 			var all sync.WaitGroup
 			for range n {
 				all.Go(func() {
-					turn, err := g.enter(t.Context(), nil)
+					turn, err := g.enter(t.Context(), "task", nil)
 					if err != nil {
 						t.Error(err)
 						return
@@ -268,6 +268,78 @@ func TestAGateBeginsWithOneAnswerAndOpensASlotWithEach(t *testing.T) {
 			if got := run(16); !slices.Equal(got, tc.want) {
 				t.Errorf("%s: %v at once, want %v", tc.name, got, tc.want)
 			}
+		}
+	})
+}
+
+func TestARequestWhoseAnswerIsNotThereYetLendsItsSlot(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(1, 8)
+		var served []string
+		settle := func() { time.Sleep(time.Second); synctest.Wait() } // the bubble's time
+		// ask enters for a task and, once it has a slot, waits for its answer, if there is something to wait for, and serves it for a moment.
+		ask := func(name, task string, answer <-chan struct{}) {
+			go func() {
+				turn, err := g.enter(t.Context(), task, nil)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer turn.leave()
+				if answer != nil {
+					turn.await(func() { <-answer })
+				}
+				served = append(served, name)
+				time.Sleep(time.Millisecond)
+			}()
+			synctest.Wait()
+		}
+		first, second := make(chan struct{}), make(chan struct{})
+		ask("first of a", "a", first)
+		ask("second of a", "a", second)
+		if n := waiting(g); n != 1 {
+			t.Fatalf("%d wait in line, want the second of the task: its answer is not there either", n)
+		}
+		ask("first of b", "b", nil)
+		settle()
+		if want := []string{"first of b"}; !slices.Equal(served, want) {
+			t.Fatalf("served %v, want %v: it passes those whose answer is not there", served, want)
+		}
+		close(second) // nothing comes of it: it is in line
+		settle()
+		close(first)
+		settle()
+		if want := []string{"first of b", "first of a", "second of a"}; !slices.Equal(served, want) {
+			t.Errorf("served %v, want %v", served, want)
+		}
+		if g.Load() != 0 || g.active != 0 || g.late != 0 || len(g.dry) != 0 {
+			t.Errorf("after all left: load %d, %d served, %d late, %d dry", g.Load(), g.active, g.late, len(g.dry))
+		}
+	})
+}
+
+func TestARequestThatGaveItsSlotOnMayWaitForItsAnswer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(1, 1)
+		turn := mustEnter(t, g)
+		time.Sleep(2 * lateAfter * firstUsual)
+		synctest.Wait()
+		if g.late != 1 {
+			t.Fatalf("%d late, want one", g.late)
+		}
+		turn.await(func() {
+			if g.late != 0 || g.Load() != 1 {
+				t.Errorf("while it waits: %d late and load %d, want 0 and 1", g.late, g.Load())
+			}
+		})
+		if g.active != 1 {
+			t.Errorf("%d served, want one", g.active)
+		}
+		turn.leave()
+		if g.Load() != 0 || g.active != 0 || g.late != 0 {
+			t.Errorf("after it left: load %d, %d served, %d late", g.Load(), g.active, g.late)
 		}
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -197,7 +198,7 @@ func TestNewsTellWhatIsHeldAndWhatComes(t *testing.T) {
 	places := make(chan *turn, r.cfg.Slots)
 	for range r.cfg.Slots + r.cfg.Queue {
 		go func() {
-			if turn, err := r.gate.enter(ctx, nil); err == nil {
+			if turn, err := r.gate.enter(ctx, "task", nil); err == nil {
 				places <- turn
 			}
 		}()
@@ -308,6 +309,54 @@ func TestPicksAreTheSeedsChoice(t *testing.T) {
 		if i == 0 && !bytes.Equal(b, r.body[65536:65536+131072]) {
 			t.Error("the first pick brought other bytes than chosen")
 		}
+	}
+}
+
+// drySeed has nothing fresh but of testID.
+type drySeed struct{ asked chan string }
+
+func (d *drySeed) Pick(ctx context.Context, task, _ string, _ int64) (off, n int64, err error) {
+	if task == testID {
+		return 0, piece.MinSize, nil
+	}
+	if ctx.Err() == nil {
+		d.asked <- task
+	}
+	<-ctx.Done()
+	return 0, 0, ctx.Err()
+}
+
+func (d *drySeed) Return(string, int64, int64) {}
+
+func TestPicksOfATaskThatHasNothingFreshHoldUpNoOthers(t *testing.T) {
+	t.Parallel()
+	p := &drySeed{asked: make(chan string, 1)}
+	r := newRig(t, p)
+	r.cfg.PickWait = 10 * time.Second
+	r.picks = newGate(1, 8)
+	r.picks.usual = time.Hour // no slot is given on
+	dry := strings.Repeat("d", 64)
+	task, err := r.deps.Store.Create(dry, api.Meta{Length: 2 * piece.MinSize, PieceSize: piece.MinSize})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer task.Release()
+	ctx, cancel := context.WithCancel(t.Context())
+	var waiting sync.WaitGroup
+	defer waiting.Wait()
+	defer cancel()
+	waiting.Go(func() {
+		req, _ := http.NewRequestWithContext(ctx, http.MethodGet, r.http.URL+api.PickPath(dry, 1), nil)
+		req.Header.Set(api.HeaderTicket, "good")
+		if resp, err := r.http.Client().Do(req); err == nil {
+			resp.Body.Close()
+		}
+	})
+	if got := <-p.asked; got != dry {
+		t.Fatalf("asked for %s", got)
+	}
+	if resp, b := r.get(t, api.PickPath(testID, 1), "", "good"); resp.StatusCode != http.StatusPartialContent || len(b) != piece.MinSize {
+		t.Errorf("got %d and %d bytes, want a piece", resp.StatusCode, len(b))
 	}
 }
 
