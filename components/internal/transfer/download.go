@@ -66,11 +66,9 @@ type download struct {
 	verified      bool          // the whole matches its digest
 	told          time.Time     // last news of pieces from the supernode
 	said          bitset.BitSet // pieces that it told of
-	// idle is the time since a piece was gained, or as many bytes of unfinished ones as a piece has. It is counted in ticks that this process was awake for: on a host that is starved of
-	// CPU nothing moves, and a stampede to the origin would not help.
-	idle     time.Duration
-	received int64 // bytes from parents when idle began; see arrived
-	report   reporter
+	idle          lull          // of this download; a piece that is gained ends it, too
+	host          lull          // of all downloads of this host
+	report        reporter
 
 	arrived atomic.Int64 // bytes from parents, of unfinished pieces too
 }

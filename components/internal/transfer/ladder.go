@@ -15,8 +15,8 @@ func (d *download) climb(now time.Time) {
 	if d.plan == nil && d.asking {
 		return // the registration has a bound of its own, and knows whether the supernode lives
 	}
-	d.idle += tick
-	d.trickle()
+	d.idle.pass(tick, d.arrived.Load())
+	d.host.pass(tick, d.m.arrived.Load())
 	if d.fetching || d.over() {
 		return
 	}
@@ -25,22 +25,32 @@ func (d *download) climb(now time.Time) {
 	case d.session == nil && !d.asking && !d.hopeful():
 		// Nobody is left to tell of pieces, and nobody near holds one that we lack.
 		d.goToOrigin("no_supernode")
-	case d.idle < d.m.cfg.Stall:
-	case d.session != nil && d.isTiny() && d.idle < tinyPatience:
+	case d.idle.time < d.m.cfg.Stall:
+	case d.session != nil && d.isTiny() && d.idle.time < tinyPatience:
 		// The supernode lives and sends it whole. Where many such are on their way at once, going to the origin would double the load.
 	case d.session != nil && d.waitsForSupernode() && now.Sub(d.told) < d.m.cfg.Patience:
 		// The supernode lives and reads the origin for all. A stampede of its peers would not make the origin faster.
+	case d.session != nil && d.host.time < d.m.cfg.Stall && d.idle.time < d.m.cfg.Patience && d.hopeful():
+		// Parents that live hold what is missing, and this host's link is busy with its other downloads: twenty layers of an image come at
+		// once. Going to the origin would take of the same link.
 	default:
 		d.goToOrigin("stalled")
 	}
 }
 
-// trickle notes bytes of pieces that are not complete yet. On a slow link that many parents send over at once all of them take long, and
-// going to the origin would take of that link. A parent that sends less than a small piece in Config.Stall gets no such patience.
-// It runs on the loop.
-func (d *download) trickle() {
-	if n := d.arrived.Load(); n-d.received >= piece.MinSize {
-		d.idle, d.received = 0, n
+// lull is how long too little arrived, in ticks that this process was awake for: on a host that is starved of CPU nothing moves, and a
+// stampede to the origin would not help.
+type lull struct {
+	time  time.Duration
+	bytes int64 // that had arrived when it began
+}
+
+// pass ends the lull when as many bytes have arrived since as the smallest piece has, else it is longer by d. They count before their
+// piece is complete: on a slow link that many parents send over at once all of them take long.
+func (l *lull) pass(d time.Duration, arrived int64) {
+	l.time += d
+	if arrived-l.bytes >= piece.MinSize {
+		*l = lull{bytes: arrived}
 	}
 }
 
@@ -49,7 +59,7 @@ func (d *download) reckon() {
 	if d.plan == nil || !d.plan.Keep(d.task.Have()) {
 		return
 	}
-	d.idle = 0
+	d.idle.time = 0
 	if d.verified {
 		d.verified = false // what comes in their place has to be hashed with the rest
 		d.wg.Go(d.verify)

@@ -55,7 +55,7 @@ const (
 // comesWhole reports whether the content is one piece or less, which the supernode sends inside an update: a mesh for it would cost more
 // than it brings. It does not send what peers read with credentials that stay with them.
 func (d *download) comesWhole(now time.Time) bool {
-	if !d.isTiny() || d.session == nil || d.spec.Private || d.idle >= wholeWait {
+	if !d.isTiny() || d.session == nil || d.spec.Private || d.idle.time >= wholeWait {
 		return false
 	}
 	return d.digests.get(0) == nil || now.Sub(d.told) < wholeSoon
@@ -174,7 +174,10 @@ func (d *download) Load(parent string, load int) { d.do(func() { d.plan.Load(par
 func (d *download) Room(parent string, load int) { d.do(func() { d.plan.Room(parent, load) }) }
 
 // Received implements peer.Events.
-func (d *download) Received(n int) { d.arrived.Add(int64(n)) }
+func (d *download) Received(n int) {
+	d.arrived.Add(int64(n))
+	d.m.arrived.Add(int64(n))
+}
 
 // Piece implements peer.Events.
 func (d *download) Piece(parent string, i int, n int64, kept bool) {
@@ -194,7 +197,7 @@ func (d *download) Piece(parent string, i int, n int64, kept bool) {
 
 // gained books a verified piece. It runs on the loop.
 func (d *download) gained(from string, i int, n int64) {
-	d.idle = 0
+	d.idle.time = 0
 	d.plan.Hold(i)
 	k := slices.Index([]string{fromSeed, fromPeers, fromOrigin}, from)
 	d.stats[k].Add(n)

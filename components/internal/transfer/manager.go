@@ -18,6 +18,7 @@ type Manager struct {
 	deps    Deps
 	metrics *metrics
 	totals  [3]atomic.Int64 // bytes by source: seed, peers, origin
+	arrived atomic.Int64    // bytes from parents, of unfinished pieces too
 
 	mu     sync.Mutex // guards the fields below
 	tasks  map[string]*download

@@ -163,7 +163,7 @@ func TestContentOfOnePieceIsAwaitedFromTheSupernodeWhileItMaySendIt(t *testing.T
 				t.Fatal(err)
 			}
 			defer task.Release()
-			d.task, d.idle = task, tc.idle
+			d.task, d.idle = task, lull{time: tc.idle}
 			if !tc.away {
 				d.session = &electing{}
 			}

@@ -69,7 +69,7 @@ func (d *download) missing() []origin.Range {
 func (d *download) fetched(err error) {
 	d.fetching = false
 	d.atOrigin.Store(false)
-	d.idle = 0
+	d.idle.time = 0
 	if err == nil || d.over() {
 		return
 	}

@@ -1,0 +1,95 @@
+package transfer
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/bits-and-blooms/bitset"
+	"github.com/opencontainers/go-digest"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/dragonfly-kube/dragonfly/components/api"
+	"github.com/dragonfly-kube/dragonfly/components/internal/mesh"
+	"github.com/dragonfly-kube/dragonfly/components/internal/origin"
+	"github.com/dragonfly-kube/dragonfly/components/internal/piece"
+	"github.com/dragonfly-kube/dragonfly/components/internal/store"
+)
+
+// noOrigin implements Origin where reading goes on until the download's end.
+type noOrigin struct{}
+
+func (noOrigin) Fetch(ctx context.Context, _ origin.Request, _ []origin.Range, _ origin.Sink) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestADownloadThatGainsNothingGoesToTheOriginUnlessItsHostIsBusy(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name       string
+		idle, host time.Duration
+		away       bool // no session
+		held       bool // a parent has the piece
+		want       bool
+	}{
+		{"it gained something a moment ago", time.Second, time.Second, false, true, false},
+		{"nothing comes to this host", 3 * time.Second, 3 * time.Second, false, true, true},
+		{"others of this host gain, and a parent has the piece", 3 * time.Second, 0, false, true, false},
+		{"others gain, and no parent has the piece", 3 * time.Second, 0, false, false, true},
+		{"others gain, and no supernode is there", 3 * time.Second, 0, true, true, true},
+		{"others gain, for long", 16 * time.Second, 0, false, true, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			m := New(Config{}, Deps{Store: store.NewMemory(), Origin: noOrigin{}, Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
+			d := newDownload(m, Spec{ID: digest.FromString(tc.name).Encoded()})
+			defer d.wg.Wait()
+			defer d.cancel(nil)
+			defer close(d.ended)
+			task, err := m.deps.Store.Create(d.spec.ID, api.Meta{Length: 4 * piece.MinSize, PieceSize: piece.MinSize})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer task.Release()
+			d.task, d.plan = task, mesh.New(mesh.Config{}, task.Layout(), rand.New(rand.NewPCG(1, 1)))
+			d.said.Set(0)
+			d.plan.Know(0)
+			d.plan.AddParent("parent", false)
+			if tc.held {
+				d.plan.Gained("parent", new(bitset.BitSet).Set(0), 0)
+			}
+			if !tc.away {
+				d.session = &electing{}
+			}
+			d.idle.time, d.host.time = tc.idle, tc.host
+			d.climb(time.Now())
+			if got := d.atOrigin.Load(); got != tc.want {
+				t.Errorf("it went to the origin: %v, want %v", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestALullEndsWithAPiecesWorthOfBytes(t *testing.T) {
+	t.Parallel()
+	var l lull
+	for _, tc := range []struct {
+		arrived int64
+		want    time.Duration
+	}{
+		{0, tick},
+		{piece.MinSize - 1, 2 * tick},
+		{piece.MinSize, 0},
+		{piece.MinSize + 1, tick},
+		{2*piece.MinSize - 1, 2 * tick},
+		{9 * piece.MinSize, 0},
+		{9 * piece.MinSize, tick},
+	} {
+		if l.pass(tick, tc.arrived); l.time != tc.want {
+			t.Errorf("after %d bytes: %v, want %v", tc.arrived, l.time, tc.want)
+		}
+	}
+}
