@@ -135,7 +135,7 @@ type Update struct {
 }
 
 // PingInterval is the longest silence of a live event stream or availability stream.
-const PingInterval = 500 * time.Millisecond
+const PingInterval = time.Second
 
 // Report is the body of POST /api/v1/tasks/{id}/peers/{peer}/reports. Counts are since the previous report.
 type Report struct {

@@ -34,7 +34,9 @@ const (
 	crowdPieces = 1024
 	// crowdTime is how long the pull of 1 GiB takes each of the crowd: at a gigabit a second.
 	crowdTime = 9 * time.Second
-	crowdSize = 1000
+	// firstPiece is when each of them has its first piece.
+	firstPiece = 100 * time.Millisecond
+	crowdSize  = 1000
 	// beats are the heartbeats of each host of which the time is taken.
 	beats = 10
 	// maxPeer is what a member with an open stream costs the supernode's memory at most, in bytes, and maxHost what its host's connection
@@ -256,20 +258,22 @@ func (m *member) source() error {
 	return m.report(r)
 }
 
-// pull reports as a download does, three times once a second and then half as often, with a few holes in what it holds.
+// pull reports as a download does, every two seconds at first and then after half of the time that went by, with a few holes in what it
+// holds.
 func (m *member) pull(ctx context.Context) error {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
+	next := time.NewTimer(firstPiece)
+	defer next.Stop()
 	start := time.Now()
-	for n := 1; time.Since(start) < crowdTime; n++ {
+	for {
 		select {
-		case <-tick.C:
+		case <-next.C:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		if n > 3 && n%2 == 0 {
-			continue
+		if time.Since(start) >= crowdTime {
+			break
 		}
+		next.Reset(max(2*time.Second, time.Since(start)/2))
 		upTo := min(crowdPieces, max(20, int(crowdPieces*time.Since(start)/crowdTime)))
 		var have strings.Builder
 		for lo := 0; lo+18 < upTo; lo += 20 {

@@ -35,7 +35,8 @@ type Config struct {
 	// RegisterTimeout is how long a registration waits, over all supernodes that are tried, for a sign of life. Default 900 ms: with
 	// it, a pull's first byte is late by less than a second when no supernode answers.
 	RegisterTimeout time.Duration
-	// Silence is how long an event stream waits for a sign of life of its supernode. Default 3 ping intervals.
+	// Silence is how long an event stream waits for a sign of life of its supernode. Default 1.8 s: a sign of life
+	// may be late by a packet that was lost twice.
 	Silence time.Duration
 	// MaxRegister is how long a registration waits for a supernode that shows signs of life elsewhere, on other streams. Default 10 s.
 	MaxRegister time.Duration
@@ -62,13 +63,16 @@ type Client struct {
 // target is one configured supernode name.
 type target struct{ host, port string }
 
+// defaultSilence is how long an event stream waits for a sign of life.
+const defaultSilence = api.PingInterval + 800*time.Millisecond
+
 // New returns a client. It does no I/O: Run, or the first registration, looks the names up.
 func New(cfg Config) (*Client, error) {
 	if cfg.RegisterTimeout == 0 {
 		cfg.RegisterTimeout = 900 * time.Millisecond
 	}
 	if cfg.Silence == 0 {
-		cfg.Silence = 3 * api.PingInterval
+		cfg.Silence = defaultSilence
 	}
 	if cfg.MaxRegister == 0 {
 		cfg.MaxRegister = 10 * time.Second

@@ -10,9 +10,11 @@ import (
 )
 
 const (
-	// reportEvery is the pause between reports of gained pieces. Children learn of them from us directly, so the supernode needs
-	// them only to choose parents; its cost is half a message a peer and second, whatever the number of pieces.
-	reportEvery = 2 * time.Second
+	// reportEvery is the least pause between reports of gained pieces, maxReportEvery the most. Between them it is half of the session's
+	// age. Children learn of pieces from us directly, so the supernode needs reports only to choose parents for those who come later; its
+	// answers take of the link that all pieces have to go through first.
+	reportEvery    = 2 * time.Second
+	maxReportEvery = 15 * time.Second
 	// sourceEvery is the pause between reports of a source peer: the swarm waits for its digests.
 	sourceEvery = 20 * time.Millisecond
 	// reportTimeout bounds one report.
@@ -26,12 +28,21 @@ type reporter struct {
 	urgent  bool // worth sending at once
 	sending bool
 	sent    time.Time
+	began   time.Time // the session
 	// flying is what the report under way tells as source. The end of the download may keep it from arriving.
 	flying []api.Piece
 }
 
 // renew makes the next report follow at once, because a session begins.
-func (r *reporter) renew() { r.urgent = true }
+func (r *reporter) renew(now time.Time) { r.urgent, r.began = true, now }
+
+// pause is how long after a report the next may follow.
+func (r *reporter) pause(source bool) time.Duration {
+	if source {
+		return sourceEvery
+	}
+	return min(max(reportEvery, r.sent.Sub(r.began)/2), maxReportEvery)
+}
 
 func (r *reporter) gained(from string, n int64) {
 	switch from {
@@ -68,11 +79,7 @@ func (r *reporter) sourceFailed(err error) {
 
 // due reports whether the next report should go now.
 func (r *reporter) due(now time.Time, source bool) bool {
-	pause := reportEvery
-	if source {
-		pause = sourceEvery
-	}
-	return r.dirty && !r.sending && (r.urgent || now.Sub(r.sent) >= pause)
+	return r.dirty && !r.sending && (r.urgent || now.Sub(r.sent) >= r.pause(source))
 }
 
 // flush sends the next report if it is due.

@@ -134,7 +134,7 @@ func (d *download) registration() api.RegisterRequest {
 func (d *download) registered(s Session) {
 	d.session, d.asking, d.rejected = s, false, false
 	d.told = time.Now()
-	d.report.renew()
+	d.report.renew(d.told)
 }
 
 // unregistered notes that there is no session, and goes to the origin at once for what no parent holds: with nothing known of the
