@@ -23,9 +23,9 @@ import (
 const (
 	dialTimeout   = 3500 * time.Millisecond // a lost first packet is sent again after 1 s, and after 3 s (RFC 6298, section 2)
 	headerTimeout = 10 * time.Second
-	bodyTimeout   = 3 * time.Second      // without a byte
-	newsTimeout   = 2 * api.PingInterval // without a line
-	writeTimeout  = time.Second          // requests are smaller than any socket buffer
+	bodyTimeout   = 3 * time.Second                           // without a byte
+	newsTimeout   = 2*api.PingInterval + 500*time.Millisecond // without a line
+	writeTimeout  = time.Second                               // requests are smaller than any socket buffer
 )
 
 // Request asks a parent for the pieces [First, First+Count), or, if Pick is set, for up to Limit bytes of the seed's choice.

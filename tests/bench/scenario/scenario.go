@@ -16,7 +16,7 @@ const mib = 1 << 20
 func sets() map[string][]lab.Scenario {
 	small, large, mixed := equal(64*mib, 4, 16, 32, 64), equal(256*mib, 4, 16, 32, 64), slices.Concat(slow(), arrivals(), layers())
 	return map[string][]lab.Scenario{
-		"standard": slices.Concat(single(), equal(64*mib, 4), equal(32*mib, 4, 16), equal(16*mib, 32), mixed, baselines()),
+		"standard": slices.Concat(single(), equal(64*mib, 4), equal(32*mib, 16, 32), mixed, baselines()),
 		"equal64":  small,
 		"equal256": large,
 		"mixed":    mixed,
