@@ -61,7 +61,7 @@ func TestSignedPiecesAreToldWithTheSignsOfLife(t *testing.T) {
 			p.Meta(taskMeta())
 			for i := range pieceCount {
 				p.Gained(digestOf(i))
-				pass(180 * time.Millisecond)
+				pass(950 * time.Millisecond)
 			}
 			return nil
 		})
@@ -71,18 +71,18 @@ func TestSignedPiecesAreToldWithTheSignsOfLife(t *testing.T) {
 			t.Errorf("at the start heard of %q, want the first piece at once", signed)
 		}
 		before := old.updates()
-		after(700 * time.Millisecond)
+		after(3900 * time.Millisecond)
 		if signed, _ := told(l.heard()); signed != "0" {
-			t.Errorf("before the sign of life heard of %q, want the first piece alone", signed)
+			t.Errorf("before 4 s heard of %q, want the first piece alone", signed)
 		}
-		if n := old.updates() - before; n != 3 {
+		if n := old.updates() - before; n != 4 {
 			t.Errorf("who hears digests heard %d updates, want one a piece", n)
 		}
-		after(200 * time.Millisecond)
+		after(600 * time.Millisecond)
 		if signed, _ := told(l.heard()); signed != "0 1-4" {
 			t.Errorf("with the sign of life heard of %q, want what came meanwhile", signed)
 		}
-		after(540 * time.Millisecond)
+		after(2500 * time.Millisecond)
 		if signed, _ := told(l.heard()); signed != "0 1-4 5-7" || !l.heard().Complete {
 			t.Errorf("at the end heard of %q, complete %v; want all at once with the last piece", signed, l.heard().Complete)
 		}

@@ -26,6 +26,8 @@ const (
 	// updateCost is the time set aside for one update, about three times what one takes. With many streams each hears less often, so
 	// that all together cost a part of one core however many there are; a fast transfer then tells several pieces at once.
 	updateCost = 100 * time.Microsecond
+	// signedEvery is the least time between two updates that tell of nothing but signed pieces.
+	signedEvery = 4 * time.Second
 	// linger is how long a stream stays open that has nothing more to tell.
 	linger = 5 * time.Second
 )
@@ -36,6 +38,7 @@ type cursor struct {
 	most          int           // of them in one update; 0 means maxPieces
 	brief         bool          // digests of signed pieces are not told
 	silent        bool          // no pieces are told, but that of tiny content
+	signed        time.Time     // when signed pieces were told last
 	signer        *proof.Signer // whose key was told
 	meta          bool          // was told
 	metaVersion   int
@@ -334,8 +337,8 @@ func (t *task) signs() bool {
 // brief reports whether a listener is not told the digests of signed pieces. The one of tiny content goes with it.
 func (t *task) brief(c *cursor) bool { return c.brief && !t.tiny() }
 
-// pieceNews collects the pieces that are new. Signed ones alone are no reason for an update before the next sign of life, unless they are
-// the first or the last: children hear of them from each other.
+// pieceNews collects the pieces that are new. Signed ones alone are no reason for an update before a sign of life, and then every signedEvery
+// only, unless they are the first or the last: children hear of them from each other.
 func (t *task) pieceNews(c *cursor, u *api.Update, due bool) {
 	end := min(len(t.log), c.seq+cmp.Or(c.most, maxPieces))
 	news := t.log[c.seq:end:end]
@@ -352,10 +355,11 @@ func (t *task) pieceNews(c *cursor, u *api.Update, due bool) {
 			told = append(told, p)
 		}
 	}
-	if len(told) == 0 && !due && c.seq > 0 && !t.told() {
+	now := time.Now()
+	if len(told) == 0 && (!due || now.Sub(c.signed) < signedEvery) && c.seq > 0 && !t.told() {
 		return
 	}
-	u.Pieces, u.Signed, c.seq = told, piece.FormatRanges(signed), end
+	u.Pieces, u.Signed, c.seq, c.signed = told, piece.FormatRanges(signed), end, now
 }
 
 // complete reads the content of a tiny task into the update, without the lock.

@@ -35,7 +35,8 @@ type Config struct {
 	// NewsCost is the time set aside for a message of an availability stream, so that a fast transfer does not cost a message a piece
 	// and child: with n streams each has one at most every n times that, and every maxNewsInterval at least. Default 1.5 ms.
 	NewsCost time.Duration
-	// PickWait is the longest time a pick request is held while the seed has nothing fresh. Default 2 s.
+	// PickWait is the longest time a pick request is held until it has a slot and the seed something fresh: less than the 10 s that a child
+	// waits for an answer, and not much less, since an answer that brings nothing takes of the uplink, too. Default 6 s.
 	PickWait time.Duration
 }
 
@@ -55,7 +56,7 @@ func (c *Config) setDefaults() {
 	def(&c.PickQueue, 16384)
 	dur(&c.WriteStall, 10*time.Second)
 	dur(&c.NewsCost, 1500*time.Microsecond)
-	dur(&c.PickWait, 2*time.Second)
+	dur(&c.PickWait, 6*time.Second)
 }
 
 // Tickets checks the tickets of piece requests.
