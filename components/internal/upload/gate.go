@@ -32,8 +32,8 @@ const (
 // and one that is whole at some child can be passed on, while five halves can't.
 //
 // A child that takes slowly leaves the uplink idle: a request that is served for much longer than usual keeps its answer and gives its
-// slot on. So does one whose answer is not there yet, and it has a slot again as soon as it is. Of each task only as many as there are slots
-// wait so; the others stay in line, and those of other tasks pass them.
+// slot on. So does one whose answer is not there yet, and it has a slot again as soon as it is. Of each task only as many as there are open
+// slots wait so; the others stay in line, and those of other tasks pass them.
 type gate struct {
 	slots, queue int
 
@@ -71,7 +71,7 @@ func (g *gate) enter(ctx context.Context, task string, l *listener) (*turn, erro
 	if g.active == 0 && len(g.line) == 0 && time.Since(g.idle) > rest {
 		g.opened = 1
 	}
-	if g.active < g.opened && g.servable(t) { // then admit has left nobody in line who could be served
+	if g.active < g.opened && g.servable(task) { // then admit has left nobody in line who could be served
 		g.serve(t)
 		g.mu.Unlock()
 		return t, nil
@@ -95,8 +95,22 @@ func (g *gate) enter(ctx context.Context, task string, l *listener) (*turn, erro
 	}
 }
 
-// servable reports whether t may have a slot. Callers hold mu.
-func (g *gate) servable(t *turn) bool { return g.dry[t.task] < g.slots }
+// servable reports whether requests of a task may have a slot. Callers hold mu.
+func (g *gate) servable(task string) bool { return g.dry[task] < g.opened }
+
+// next is the first in line that may have a slot, -1 if none may. Lines are long where one task is asked for by all. Callers hold mu.
+func (g *gate) next() int {
+	task, ok := "", false
+	for i, t := range g.line {
+		if i == 0 || t.task != task {
+			task, ok = t.task, g.servable(t.task)
+		}
+		if ok {
+			return i
+		}
+	}
+	return -1
+}
 
 // serve gives t a slot. Callers hold mu.
 func (g *gate) serve(t *turn) {
@@ -203,7 +217,7 @@ func (g *gate) free() {
 // admit serves the first in line that slots are free for, and calls those who wait for a place. Callers hold mu.
 func (g *gate) admit() {
 	for g.active < g.opened {
-		i := slices.IndexFunc(g.line, g.servable)
+		i := g.next()
 		if i < 0 {
 			break
 		}
