@@ -4,12 +4,15 @@ package kind
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/dragonfly-kube/dragonfly/components/api"
 	"github.com/dragonfly-kube/dragonfly/tests/e2e/kind/links"
 	"github.com/dragonfly-kube/dragonfly/tests/e2e/kind/scrape"
 	"github.com/dragonfly-kube/dragonfly/tests/e2e/kind/stack"
@@ -48,6 +51,7 @@ func (e *env) joins(t *testing.T, image string, layers []v1.Layer) {
 	if err := e.Cluster.DaemonSetReady(t.Context(), namespace, daemonSet); err != nil {
 		t.Fatal(err)
 	}
+	e.registers(t, e.addresses(t)[name]+":"+adminPort)
 	hosts, err := e.Cluster.Exec(t.Context(), name, "cat", stack.Hosts(e.Origin.Addr))
 	if err != nil {
 		t.Fatal(err)
@@ -71,6 +75,25 @@ func (e *env) joins(t *testing.T, image string, layers []v1.Layer) {
 		t.Errorf("want more than half of %d bytes from peers", p.size)
 	}
 	p.remove(t)
+}
+
+// registers waits until a dfdaemon knows a supernode that lives. A node counts as ready before its kube-proxy has made the cluster's DNS
+// reachable from it: what is pulled in that second comes from the registry.
+func (e *env) registers(t *testing.T, addr string) {
+	t.Helper()
+	err := e.Cluster.Until(t.Context(), "the dfdaemon at "+addr+" knows a supernode", func(ctx context.Context) string {
+		s, err := scrape.Status(ctx, addr)
+		switch {
+		case err != nil:
+			return err.Error()
+		case !slices.ContainsFunc(s.Supernodes, func(n api.SupernodeStatus) bool { return n.Alive }):
+			return fmt.Sprintf("%+v", s.Supernodes)
+		}
+		return ""
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // provide gives a node what the others were given by hand: our images, and the settings of registries.
