@@ -63,16 +63,13 @@ type Client struct {
 // target is one configured supernode name.
 type target struct{ host, port string }
 
-// defaultSilence is how long an event stream waits for a sign of life.
-const defaultSilence = api.PingInterval + 800*time.Millisecond
-
 // New returns a client. It does no I/O: Run, or the first registration, looks the names up.
 func New(cfg Config) (*Client, error) {
 	if cfg.RegisterTimeout == 0 {
 		cfg.RegisterTimeout = 900 * time.Millisecond
 	}
 	if cfg.Silence == 0 {
-		cfg.Silence = defaultSilence
+		cfg.Silence = api.PingInterval + 800*time.Millisecond
 	}
 	if cfg.MaxRegister == 0 {
 		cfg.MaxRegister = 10 * time.Second

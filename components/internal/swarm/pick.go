@@ -3,7 +3,8 @@ package swarm
 import "context"
 
 // Pick chooses a run of up to limit bytes, at least one piece, that the seed has and no peer has or was sent, and counts it as sent.
-// While the seed fetches and nothing is fresh it waits, until ctx ends, but takes what is fresh even if ctx has ended before. Errors: ErrNothingFresh, ErrUnknownTask, ctx's.
+// While the seed fetches and nothing is fresh it waits, until ctx ends, but takes what is fresh even if ctx has ended before. Errors:
+// ErrNothingFresh, ErrUnknownTask, ctx's.
 func (s *Swarm) Pick(ctx context.Context, id string, limit int64) (off, n int64, err error) {
 	for {
 		t := s.find(id)

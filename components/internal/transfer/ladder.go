@@ -15,8 +15,8 @@ func (d *download) climb(now time.Time) {
 	if d.plan == nil && d.asking {
 		return // the registration has a bound of its own, and knows whether the supernode lives
 	}
-	d.idle.pass(tick, d.arrived.Load())
-	d.host.pass(tick, d.m.arrived.Load())
+	d.idle.pass(d.arrived.Load())
+	d.host.pass(d.m.arrived.Load())
 	if d.fetching || d.over() {
 		return
 	}
@@ -45,10 +45,10 @@ type lull struct {
 	bytes int64 // that had arrived when it began
 }
 
-// pass ends the lull when as many bytes have arrived since as the smallest piece has, else it is longer by d. They count before their
-// piece is complete: on a slow link that many parents send over at once all of them take long.
-func (l *lull) pass(d time.Duration, arrived int64) {
-	l.time += d
+// pass ends the lull when as many bytes have arrived since as the smallest piece has, else it is longer by a tick. They count before
+// their piece is complete: on a slow link that many parents send over at once all of them take long.
+func (l *lull) pass(arrived int64) {
+	l.time += tick
 	if arrived-l.bytes >= piece.MinSize {
 		*l = lull{bytes: arrived}
 	}

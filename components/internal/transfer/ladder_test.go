@@ -88,7 +88,7 @@ func TestALullEndsWithAPiecesWorthOfBytes(t *testing.T) {
 		{9 * piece.MinSize, 0},
 		{9 * piece.MinSize, tick},
 	} {
-		if l.pass(tick, tc.arrived); l.time != tc.want {
+		if l.pass(tc.arrived); l.time != tc.want {
 			t.Errorf("after %d bytes: %v, want %v", tc.arrived, l.time, tc.want)
 		}
 	}
