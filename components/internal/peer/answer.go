@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -51,7 +50,7 @@ func (c *capped) Read(p []byte) (int, error) {
 // answer reads one answer and stores what it brings.
 type answer struct {
 	lane    *lane
-	conn    net.Conn
+	waker   *waker
 	in      *capped
 	br      *bufio.Reader
 	request Request
@@ -183,9 +182,9 @@ func (a *answer) piece(i int, size int64, p *proof.Proof) error {
 func (a *answer) copy(w io.Writer, size int64) error {
 	buf := buffers.Get().(*[64 << 10]byte)
 	defer buffers.Put(buf)
+	defer a.waker.set(1) // the next bytes may be a head alone
 	for size > 0 {
-		_ = a.conn.SetReadDeadline(time.Now().Add(bodyTimeout))
-		n, err := a.body.Read(buf[:min(size, int64(len(buf)))])
+		n, err := a.waker.read(a.body, buf[:min(size, int64(len(buf)))], int(size)-a.br.Buffered())
 		if err != nil && n == 0 {
 			return err
 		}

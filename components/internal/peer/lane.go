@@ -104,17 +104,17 @@ func (l *lane) run() {
 	}
 	l.mu.Unlock()
 
-	in := &capped{r: conn}
+	in, wake := &capped{r: conn}, newWaker(conn)
 	br := bufio.NewReaderSize(in, 16<<10)
 	for err == nil {
-		err = l.next(conn, in, br)
+		err = l.next(conn, wake, in, br)
 	}
 	conn.Close()
 	l.end(err)
 }
 
 // next waits for one answer and handles it.
-func (l *lane) next(conn net.Conn, in *capped, br *bufio.Reader) error {
+func (l *lane) next(conn net.Conn, wake *waker, in *capped, br *bufio.Reader) error {
 	in.left = maxHead
 	if _, err := br.Peek(1); err != nil {
 		return err
@@ -128,7 +128,7 @@ func (l *lane) next(conn net.Conn, in *capped, br *bufio.Reader) error {
 	l.mu.Unlock()
 
 	began := time.Now()
-	a := &answer{lane: l, conn: conn, in: in, br: br, request: r}
+	a := &answer{lane: l, waker: wake, in: in, br: br, request: r}
 	how, err := a.read()
 
 	l.mu.Lock()

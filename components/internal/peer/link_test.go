@@ -338,7 +338,7 @@ func FuzzAnswer(f *testing.F) {
 		defer conn.Close()
 		defer other.Close()
 		in := &capped{r: bytes.NewReader(raw), left: maxHead}
-		a := &answer{lane: &lane{link: link, ctx: t.Context()}, conn: conn, in: in, br: bufio.NewReader(in), request: Request{ID: 1, Count: 1}}
+		a := &answer{lane: &lane{link: link, ctx: t.Context()}, waker: newWaker(conn), in: in, br: bufio.NewReader(in), request: Request{ID: 1, Count: 1}}
 		_, _ = a.read()
 		if rd, err := task.Reader(); err == nil && task.Has(0) {
 			b := make([]byte, 5)
