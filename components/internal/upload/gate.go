@@ -18,6 +18,8 @@ const (
 	firstUsual = 100 * time.Millisecond
 	// rest is how long a gate has nothing to do before it begins anew with one answer.
 	rest = time.Second
+	// openAfter is how many answers open one more slot. With one, 64 peers on links of 4 Mbit/s had their first byte half as late again.
+	openAfter = 4
 	// maxLate bounds the requests beyond slots.
 	maxLate = 16
 )
@@ -28,7 +30,7 @@ const (
 // There are few slots, since answers that share the uplink all come late. But there are several: a child takes as fast as the other answers
 // on its link let it, and what it leaves of the uplink is for the next.
 //
-// After a rest there is one slot, and one more with each answer that is sent: what a swarm begins with is few pieces that everybody lacks,
+// After a rest there is one slot, and one more with every few answers that are sent: what a swarm begins with is few pieces that everybody lacks,
 // and one that is whole at some child can be passed on, while five halves can't.
 //
 // A child that takes slowly leaves the uplink idle: a request that is served for much longer than usual keeps its answer and gives its
@@ -40,6 +42,7 @@ type gate struct {
 	mu      sync.Mutex     // guards the fields below
 	active  int            // requests in a slot
 	opened  int            // slots that may be used
+	toOpen  int            // answers until there is one more
 	idle    time.Time      // since when nothing is served
 	late    int            // served beyond slots
 	dry     map[string]int // requests that wait for their answer, by task
@@ -60,7 +63,7 @@ type turn struct {
 }
 
 func newGate(slots, queue int) *gate {
-	return &gate{slots: slots, queue: queue, dry: map[string]int{}, opened: 1, usual: firstUsual}
+	return &gate{slots: slots, queue: queue, dry: map[string]int{}, opened: 1, toOpen: openAfter, usual: firstUsual}
 }
 
 // enter waits for a slot. It returns errFull at once when there is no place, after putting l on the waiting list
@@ -69,7 +72,7 @@ func (g *gate) enter(ctx context.Context, task string, l *listener) (*turn, erro
 	t := &turn{gate: g, task: task, ready: make(chan struct{})}
 	g.mu.Lock()
 	if g.active == 0 && len(g.line) == 0 && time.Since(g.idle) > rest {
-		g.opened = 1
+		g.opened, g.toOpen = 1, openAfter
 	}
 	if g.active < g.opened && g.servable(task) { // then admit has left nobody in line who could be served
 		g.serve(t)
@@ -207,7 +210,9 @@ func (g *gate) abandon(t *turn) {
 // free passes a slot on. Callers hold mu.
 func (g *gate) free() {
 	g.active--
-	g.opened = min(g.opened+1, g.slots)
+	if g.toOpen--; g.toOpen == 0 {
+		g.opened, g.toOpen = min(g.opened+1, g.slots), openAfter
+	}
 	if g.active == 0 {
 		g.idle = time.Now()
 	}

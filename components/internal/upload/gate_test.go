@@ -229,11 +229,11 @@ func TestWhatIsUsualFollowsTheUplink(t *testing.T) {
 	})
 }
 
-func TestAGateBeginsWithOneAnswerAndOpensASlotWithEach(t *testing.T) {
+func TestAGateBeginsWithOneAnswerAndOpensASlotWithEveryFour(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const slots = 5
-		g := newGate(slots, 16)
+		g := newGate(slots, 32)
 		// run serves n answers, which take the same time each, and returns how many were served at once.
 		run := func(n int) (served []int) {
 			var all sync.WaitGroup
@@ -260,12 +260,12 @@ func TestAGateBeginsWithOneAnswerAndOpensASlotWithEach(t *testing.T) {
 			rest time.Duration // before
 			want []int
 		}{
-			{"the first answers", 0, []int{1, 2, 4, 5, 4}},
-			{"after a moment", rest / 2, []int{5, 5, 5, 1}},
-			{"after a rest", 2 * rest, []int{1, 2, 4, 5, 4}},
+			{"the first answers", 0, []int{1, 1, 1, 1, 2, 2, 3, 3, 4, 5, 5, 4}},
+			{"after a moment", rest / 2, []int{5, 5, 5, 5, 5, 5, 2}},
+			{"after a rest", 2 * rest, []int{1, 1, 1, 1, 2, 2, 3, 3, 4, 5, 5, 4}},
 		} {
 			time.Sleep(tc.rest)
-			if got := run(16); !slices.Equal(got, tc.want) {
+			if got := run(32); !slices.Equal(got, tc.want) {
 				t.Errorf("%s: %v at once, want %v", tc.name, got, tc.want)
 			}
 		}
