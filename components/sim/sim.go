@@ -167,7 +167,7 @@ func build(ctx context.Context, cfg Config) *swarmNet {
 			Store: n.store, Supernodes: &control{n, s}, Verify: s.proofs.verify, Log: quiet(), Registerer: prometheus.NewRegistry(),
 		})
 		n.pieces = upload.New(cfg.Upload, upload.Deps{
-			Store: n.store, Pending: n.manager, Log: quiet(), Registerer: prometheus.NewRegistry(),
+			Store: n.store, Downloads: n.manager, Log: quiet(), Registerer: prometheus.NewRegistry(),
 		})
 		s.peers = append(s.peers, n)
 	}

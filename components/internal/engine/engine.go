@@ -104,7 +104,7 @@ func New(cfg Config, log *slog.Logger, reg prometheus.Registerer) (_ *Engine, er
 	})
 	cfg.Upload.Rate = cfg.UploadRate
 	e.Upload = upload.New(cfg.Upload, upload.Deps{
-		Store: e.Store, Pending: e.Transfers, Tickets: tickets(cfg.Keys), Log: log, Registerer: reg,
+		Store: e.Store, Downloads: e.Transfers, Tickets: tickets(cfg.Keys), Log: log, Registerer: reg,
 	})
 	e.server = &http.Server{
 		Handler:           e.Upload,

@@ -41,6 +41,7 @@ type download struct {
 	atOrigin  atomic.Bool
 	readers   readers
 	digests   digests
+	heard     heard
 	ticket    atomic.Pointer[string]
 	stats     [3]atomic.Int64 // by origin of the bytes: seed, peers, origin
 

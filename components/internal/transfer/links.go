@@ -82,7 +82,10 @@ func (d *download) closeLink(id string) {
 	}
 	delete(d.links, id)
 	d.plan.RemoveParent(id)
-	d.wg.Go(l.link.Close)
+	d.wg.Go(func() {
+		l.link.Close()
+		d.heard.forget(id)
+	})
 	for order := range l.orders {
 		d.plan.End(order, mesh.Broken, 0, time.Now())
 	}
@@ -151,6 +154,7 @@ func (d *download) Writer(i int, want piece.Digest) (store.PieceWriter, error) {
 
 // Gained implements peer.Events.
 func (d *download) Gained(parent string, pieces *bitset.BitSet, load int) {
+	d.heard.add(parent, pieces)
 	d.do(func() {
 		d.tries[parent] = 0
 		if d.digests.travel() {

@@ -104,6 +104,17 @@ func (m *Manager) Await(ctx context.Context, id string) {
 	}
 }
 
+// Lacks returns those of pieces that a peer did not say it holds.
+func (m *Manager) Lacks(id, peer string, pieces []int) []int {
+	m.mu.Lock()
+	d := m.tasks[id]
+	m.mu.Unlock()
+	if d == nil {
+		return pieces
+	}
+	return d.heard.lacks(peer, pieces)
+}
+
 // MarkPublic notes that the origin served a task to a request without credentials.
 func (m *Manager) MarkPublic(id string) error {
 	t, err := m.deps.Store.Get(id)

@@ -52,12 +52,12 @@ const awaitTime = 1500 * time.Millisecond
 
 // awaiting lets children that were told of us at once, as we registered, wait for the task instead of coming again and again.
 func (s *Server) awaiting(next http.HandlerFunc) http.HandlerFunc {
-	if s.deps.Pending == nil {
+	if s.deps.Downloads == nil {
 		return next
 	}
 	return func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), awaitTime)
-		s.deps.Pending.Await(ctx, r.PathValue("task"))
+		s.deps.Downloads.Await(ctx, r.PathValue("task"))
 		cancel()
 		next(w, r)
 	}

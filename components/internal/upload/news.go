@@ -91,9 +91,12 @@ func (s *Server) serveNews(w http.ResponseWriter, r *http.Request, t store.Task)
 			changed = nil // later
 		case len(gained) > 0:
 			since += len(gained)
+			if gained = s.lacks(t.ID(), peer, gained); len(gained) == 0 {
+				continue
+			}
 			n.line("have %s %d %d\n", ranges(gained), since, s.gate.Load())
 			ping.Reset(api.PingInterval)
-			timer.Reset(max(s.newsInterval(), pace.after(len(gained), t.Layout())))
+			timer.Reset(max(s.newsInterval(), pace.after(len(gained), since, t.Layout())))
 			due = timer.C
 			continue
 		}
@@ -113,6 +116,14 @@ func (s *Server) serveNews(w http.ResponseWriter, r *http.Request, t store.Task)
 	}
 }
 
+// lacks returns the pieces that may be news to a child.
+func (s *Server) lacks(task, child string, pieces []int) []int {
+	if s.deps.Downloads == nil {
+		return pieces
+	}
+	return s.deps.Downloads.Lacks(task, child, pieces)
+}
+
 // maxNewsInterval is how old news may get where pieces come fast: with more, children have nothing to ask for.
 const maxNewsInterval = 25 * time.Millisecond
 
@@ -122,26 +133,27 @@ func (s *Server) newsInterval() time.Duration {
 }
 
 const (
-	// patientPieces is the number of pieces of which one may be told of so late as the next comes: what waits is a small part of the whole.
-	patientPieces = 256
+	// patientPieces is how many pieces have to be held, and how many missing, for each that news may wait for: what waits is a small part of
+	// what children could ask for, and of what they still lack. In the first moments, and in the last, everybody waits for the same few pieces.
+	patientPieces = 64
 	// maxTogether bounds how many pieces in a row are told of together.
 	maxTogether = 2
 	// maxPace bounds how long that takes: where pieces come slower, each is told of.
 	maxPace = time.Second
 )
 
-// pace makes a message hold several pieces where pieces come slowly, and there are many.
+// pace makes a message hold several pieces in the middle of a download that takes long.
 type pace struct{ told time.Time }
 
-// after returns how long to wait after a message of n pieces, which is sent now.
-func (p *pace) after(n int, l piece.Layout) time.Duration {
+// after returns how long to wait after a message of n pieces, which is sent now when held pieces are.
+func (p *pace) after(n, held int, l piece.Layout) time.Duration {
 	now := time.Now()
 	each := now.Sub(p.told) / time.Duration(n)
 	p.told = now
 	if !l.Known() {
 		return 0
 	}
-	wait := each * time.Duration(min(l.Count()/patientPieces, maxTogether))
+	wait := each * time.Duration(min(held/patientPieces, (l.Count()-held)/patientPieces, maxTogether))
 	if wait > maxPace {
 		return 0
 	}

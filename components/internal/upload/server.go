@@ -84,19 +84,21 @@ type Prover interface {
 	Prove(task string, i int, d piece.Digest) *proof.Proof
 }
 
-// Pending knows of tasks that are about to be in the store.
-type Pending interface {
+// Downloads knows what this host downloads. Safe for concurrent use.
+type Downloads interface {
 	// Await waits until a task that this host has begun to download is in the store, or ctx ends; at once for any other.
 	Await(ctx context.Context, task string)
+	// Lacks returns those of pieces that a peer did not say it holds: news of the others would tell it nothing.
+	Lacks(task, peer string, pieces []int) []int
 }
 
 // Deps are what a Server works with. Picker and Prover are nil on peers, which pass on the proofs that they got; Tickets may be nil where
-// no secret is set, Pending where nothing pends.
+// no secret is set, Downloads where there are none.
 type Deps struct {
 	Store      store.Store
 	Picker     Picker
 	Prover     Prover
-	Pending    Pending
+	Downloads  Downloads
 	Tickets    Tickets
 	Log        *slog.Logger
 	Registerer prometheus.Registerer

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -247,6 +248,52 @@ func TestASignOfLifeIsSentOnlyInSilence(t *testing.T) {
 			t.Errorf("the stream said\n%swant\n%s", got, want)
 		}
 	})
+}
+
+// downloads knows children that said what they hold.
+type downloads map[string][]int
+
+func (d downloads) Await(context.Context, string) {}
+
+func (d downloads) Lacks(_, peer string, pieces []int) []int {
+	return slices.DeleteFunc(pieces, func(i int) bool { return slices.Contains(d[peer], i) })
+}
+
+func TestNewsLeaveOutWhatTheChildToldItself(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		held []int
+		want string
+	}{
+		"a child that told nothing":         {nil, "ping 0\nhave 0-2,4 4 0\nhave 3 5 0\n"},
+		"one that told of some":             {[]int{1, 2}, "ping 0\nhave 0,4 4 0\nhave 3 5 0\n"},
+		"one that told of what comes later": {[]int{0, 3}, "ping 0\nhave 1-2,4 4 0\n"},
+		"one that holds all before we do":   {[]int{0, 1, 2, 4}, "ping 0\nhave 3 5 0\n"},
+		"one that told of everything":       {[]int{0, 1, 2, 3, 4}, "ping 0\n"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newQuietRig(t, nil)
+			r.deps.Downloads = downloads{"child": tc.held}
+			ctx, cancel := context.WithCancel(t.Context())
+			req := httptest.NewRequestWithContext(ctx, http.MethodGet, api.AvailabilityPath(testID, 0), nil)
+			req.Header.Set(api.HeaderTicket, "good")
+			req.Header.Set(api.HeaderPeer, "child")
+			said := httptest.NewRecorder()
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				r.ServeHTTP(said, req)
+			}()
+			synctest.Wait()
+			r.put(t, 3)
+			time.Sleep(api.PingInterval / 2) // the bubble's time
+			cancel()
+			<-done
+			if got := said.Body.String(); got != tc.want {
+				t.Errorf("%s: the stream said\n%swant\n%s", name, got, tc.want)
+			}
+		})
+	}
 }
 
 // room tells a child that a place freed for it.
