@@ -115,6 +115,7 @@ func (a *answer) content(resp *http.Response) (Result, error) {
 	}
 	a.body = resp.Body
 	a.in.left = n + maxHead // what is buffered ahead included
+	defer a.waker.set(1)    // the next bytes may be a head alone
 	for i := first; n > 0; i++ {
 		_, size := layout.Range(i)
 		size = min(size, n)
@@ -182,7 +183,6 @@ func (a *answer) piece(i int, size int64, p *proof.Proof) error {
 func (a *answer) copy(w io.Writer, size int64) error {
 	buf := buffers.Get().(*[64 << 10]byte)
 	defer buffers.Put(buf)
-	defer a.waker.set(1) // the next bytes may be a head alone
 	for size > 0 {
 		n, err := a.waker.read(a.body, buf[:min(size, int64(len(buf)))], int(size)-a.br.Buffered())
 		if err != nil && n == 0 {

@@ -107,14 +107,14 @@ func (l *lane) run() {
 	in, wake := &capped{r: conn}, newWaker(conn)
 	br := bufio.NewReaderSize(in, 16<<10)
 	for err == nil {
-		err = l.next(conn, wake, in, br)
+		err = l.next(wake, in, br)
 	}
 	conn.Close()
 	l.end(err)
 }
 
 // next waits for one answer and handles it.
-func (l *lane) next(conn net.Conn, wake *waker, in *capped, br *bufio.Reader) error {
+func (l *lane) next(wake *waker, in *capped, br *bufio.Reader) error {
 	in.left = maxHead
 	if _, err := br.Peek(1); err != nil {
 		return err
@@ -139,7 +139,7 @@ func (l *lane) next(conn net.Conn, wake *waker, in *capped, br *bufio.Reader) er
 		if len(l.queue) > 0 {
 			deadline = time.Now().Add(headerTimeout)
 		}
-		_ = conn.SetReadDeadline(deadline)
+		_ = wake.conn.SetReadDeadline(deadline)
 	}
 	l.mu.Unlock()
 	l.link.events.Ended(l.link.parent.Peer, r.ID, how, a.bytes)

@@ -222,29 +222,38 @@ func TestNewsTellWhatIsHeldAndWhatComes(t *testing.T) {
 	expect("room 6")
 }
 
+// follow opens a child's availability stream. end closes it and returns what it said.
+func (r *rig) follow(t *testing.T, child string) (end func() string) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	req := httptest.NewRequestWithContext(ctx, http.MethodGet, api.AvailabilityPath(testID, 0), nil)
+	req.Header.Set(api.HeaderTicket, "good")
+	req.Header.Set(api.HeaderPeer, child)
+	said := httptest.NewRecorder()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.ServeHTTP(said, req)
+	}()
+	return func() string {
+		cancel()
+		<-done
+		return said.Body.String()
+	}
+}
+
 func TestASignOfLifeIsSentOnlyInSilence(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newQuietRig(t, nil)
-		ctx, cancel := context.WithCancel(t.Context())
-		req := httptest.NewRequestWithContext(ctx, http.MethodGet, api.AvailabilityPath(testID, 0), nil)
-		req.Header.Set(api.HeaderTicket, "good")
-		req.Header.Set(api.HeaderPeer, "child")
-		said := httptest.NewRecorder()
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			r.ServeHTTP(said, req)
-		}()
+		end := r.follow(t, "child")
 		time.Sleep(api.PingInterval * 3 / 5) // the bubble's time
 		r.put(t, 3)
 		time.Sleep(api.PingInterval * 3 / 5)
 		r.room("child")
 		time.Sleep(api.PingInterval*2 + time.Millisecond)
-		cancel()
-		<-done
 		want := "ping 0\nhave 0-2,4 4 0\nhave 3 5 0\nroom 0\nping 0\nping 0\n"
-		if got := said.Body.String(); got != want {
+		if got := end(); got != want {
 			t.Errorf("the stream said\n%swant\n%s", got, want)
 		}
 	})
@@ -274,22 +283,11 @@ func TestNewsLeaveOutWhatTheChildToldItself(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r := newQuietRig(t, nil)
 			r.deps.Downloads = downloads{"child": tc.held}
-			ctx, cancel := context.WithCancel(t.Context())
-			req := httptest.NewRequestWithContext(ctx, http.MethodGet, api.AvailabilityPath(testID, 0), nil)
-			req.Header.Set(api.HeaderTicket, "good")
-			req.Header.Set(api.HeaderPeer, "child")
-			said := httptest.NewRecorder()
-			done := make(chan struct{})
-			go func() {
-				defer close(done)
-				r.ServeHTTP(said, req)
-			}()
+			end := r.follow(t, "child")
 			synctest.Wait()
 			r.put(t, 3)
 			time.Sleep(api.PingInterval / 2) // the bubble's time
-			cancel()
-			<-done
-			if got := said.Body.String(); got != tc.want {
+			if got := end(); got != tc.want {
 				t.Errorf("%s: the stream said\n%swant\n%s", name, got, tc.want)
 			}
 		})
