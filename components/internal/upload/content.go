@@ -13,9 +13,6 @@ import (
 	"github.com/dragonfly-kube/dragonfly/components/internal/store"
 )
 
-// chunk is how much is sent between two looks at deadline and rate limit, in bytes.
-const chunk = 1 << 20
-
 // span is a run of bytes of a task.
 type span struct{ off, n int64 }
 
@@ -101,7 +98,7 @@ func (s *Server) nothing(w http.ResponseWriter, why string) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// send writes the answer for held bytes, chunk by chunk, so that deadline and rate limit follow a long run.
+// send writes the answer for held bytes, stride by stride, so that deadline and rate limit follow a long run.
 func (s *Server) send(w http.ResponseWriter, r *http.Request, t store.Task, want span) error {
 	rd, err := t.Reader()
 	if err != nil {
@@ -118,9 +115,9 @@ func (s *Server) send(w http.ResponseWriter, r *http.Request, t store.Task, want
 	}
 	ctl := http.NewResponseController(w)
 	w.WriteHeader(http.StatusPartialContent)
-	began, all := time.Now(), want.n
+	began, all, stride := time.Now(), want.n, strideOf(r.Context())
 	for want.n > 0 {
-		n := min(want.n, chunk)
+		n := min(want.n, int64(*stride))
 		if s.limiter != nil {
 			n = min(n, int64(s.limiter.Burst()))
 			if err := s.limiter.WaitN(r.Context(), int(n)); err != nil {
@@ -128,7 +125,8 @@ func (s *Server) send(w http.ResponseWriter, r *http.Request, t store.Task, want
 			}
 		}
 		// A writer without deadlines (a test's recorder) can't stall either.
-		_ = ctl.SetWriteDeadline(time.Now().Add(s.cfg.WriteStall))
+		start := time.Now()
+		_ = ctl.SetWriteDeadline(start.Add(s.cfg.WriteStall))
 		sent, err := rd.Send(w, want.off, n)
 		s.metrics.bytes.Add(float64(sent))
 		s.sent.Add(sent)
@@ -136,6 +134,7 @@ func (s *Server) send(w http.ResponseWriter, r *http.Request, t store.Task, want
 			// net/http closes a connection whose body is short, which tells the child that this one is not whole.
 			return err
 		}
+		stride.sent(n, time.Since(start))
 		want.off += n
 		want.n -= n
 	}

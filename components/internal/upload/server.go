@@ -59,6 +59,9 @@ func (c *Config) setDefaults() {
 	dur(&c.PickWait, 6*time.Second)
 }
 
+// maxBurst bounds what is sent at once where there is a rate limit, in bytes.
+const maxBurst = 1 << 20
+
 // Tickets checks the tickets of piece requests.
 type Tickets interface {
 	// VerifyTicket returns nil when ticket opens task.
@@ -129,7 +132,7 @@ func New(cfg Config, deps Deps) *Server {
 		mux:     http.NewServeMux(),
 	}
 	if cfg.Rate > 0 {
-		s.limiter = rate.NewLimiter(rate.Limit(cfg.Rate), int(min(cfg.Rate, chunk)))
+		s.limiter = rate.NewLimiter(rate.Limit(cfg.Rate), int(min(cfg.Rate, maxBurst)))
 	}
 	s.mux.HandleFunc("GET /download/{prefix}/{task}", s.guard(s.serveContent))
 	s.mux.HandleFunc("GET /download/{prefix}/{task}/pieces", s.awaiting(s.guard(s.serveNews)))

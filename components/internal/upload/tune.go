@@ -15,7 +15,7 @@ import (
 const (
 	unsentTime = 5 * time.Millisecond
 	minUnsent  = 16 << 10
-	maxUnsent  = 1 << 20
+	maxUnsent  = 4 << 20
 	// Unsent is what a connection begins with.
 	Unsent = 32 << 10
 )
@@ -24,8 +24,9 @@ type tunedKey struct{}
 
 // tuned is a connection whose unsent bytes follow its rate. Requests of a connection come one after the other, so it needs no lock.
 type tuned struct {
-	raw syscall.RawConn
-	now int // bytes
+	raw    syscall.RawConn
+	now    int // bytes
+	stride stride
 }
 
 // TuneConn is an http.Server's ConnContext: it bounds the unsent bytes of a TCP connection.
@@ -38,7 +39,7 @@ func TuneConn(ctx context.Context, c net.Conn) context.Context {
 	if err != nil {
 		return ctx
 	}
-	t := &tuned{raw: raw}
+	t := &tuned{raw: raw, stride: minStride}
 	t.set(Unsent)
 	return context.WithValue(ctx, tunedKey{}, t)
 }
@@ -66,6 +67,34 @@ func (t *tuned) sent(n int64, took time.Duration) {
 			t.set(want)
 		}
 	}
+}
+
+// stride is how much is sent between two looks at deadline and rate limit, in bytes: what takes strideTime, so that a child on a slow link takes
+// several within Config.WriteStall, and one on a fast link is not waited for again and again.
+type stride int64
+
+const (
+	strideTime = 100 * time.Millisecond
+	minStride  = 64 << 10
+	maxStride  = 4 << 20
+)
+
+// sent tells how long n bytes took. The first may have gone into a buffer, so a stride grows in steps.
+func (s *stride) sent(n int64, took time.Duration) {
+	want := 4 * float64(*s)
+	if took > 0 {
+		want = min(want, float64(n)/took.Seconds()*strideTime.Seconds())
+	}
+	*s = stride(min(max(want, minStride), maxStride))
+}
+
+// strideOf is that of a request's connection; one that was not tuned begins anew.
+func strideOf(ctx context.Context) *stride {
+	if t := tunedConn(ctx); t != nil {
+		return &t.stride
+	}
+	s := stride(minStride)
+	return &s
 }
 
 // tunedConn is the connection of a request, nil where it was not tuned.

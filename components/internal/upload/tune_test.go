@@ -35,3 +35,24 @@ func TestUnsentBytesFollowTheRate(t *testing.T) {
 	}
 	(*tuned)(nil).sent(1, time.Second) // a connection that is no socket
 }
+
+func TestAStrideIsWhatTakesATenthOfASecond(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		now  stride
+		n    int64
+		took time.Duration
+		want stride
+	}{
+		"the first went into a buffer": {minStride, minStride, time.Microsecond, 4 * minStride},
+		"a slow link":                  {1 << 20, 1 << 20, 2 * time.Second, minStride},
+		"100 Mbit/s":                   {1 << 20, 1 << 20, 1 << 20 * 80 * time.Nanosecond, 1250000},
+		"1 Gbit/s and more":            {2 << 20, 2 << 20, 2 << 20 * 8 * time.Nanosecond, maxStride},
+		"a clock that stands":          {minStride, 100, 0, 4 * minStride},
+	} {
+		s := tc.now
+		if s.sent(tc.n, tc.took); s != tc.want {
+			t.Errorf("%s: %d bytes, want %d", name, s, tc.want)
+		}
+	}
+}
