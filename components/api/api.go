@@ -104,7 +104,7 @@ type Parent struct {
 }
 
 // Update is the answer to a registration and, as one JSON object a line, the event stream of a peer. Absent fields mean "no
-// news"; an empty object is a sign of life, sent at least once per PingInterval.
+// news"; an empty object is a sign of life, sent at least once per PingInterval, or per Ping once that was told.
 type Update struct {
 	Meta *Meta `json:"meta,omitempty"`
 	// Pieces became known since Seq of the previous update.
@@ -130,12 +130,17 @@ type Update struct {
 	Source bool `json:"source,omitempty"`
 	// Complete says that every piece has been told.
 	Complete bool `json:"complete,omitempty"`
+	// Ping is how long the stream may be silent from now on, in milliseconds; absent means unchanged. A stream begins with PingInterval.
+	Ping int `json:"ping,omitempty"`
 	// Failed ends the stream: the supernode can't provide the content; the peer goes to the origin itself.
 	Failed *Error `json:"failed,omitempty"`
 }
 
-// PingInterval is the longest silence of a live event stream or availability stream.
-const PingInterval = time.Second
+// PingInterval is the longest silence of a live event stream or availability stream. An event stream may tell a longer one, MaxPing at most.
+const (
+	PingInterval = time.Second
+	MaxPing      = 4 * PingInterval
+)
 
 // Report is the body of POST /api/v1/tasks/{id}/peers/{peer}/reports. Counts are since the previous report.
 type Report struct {
@@ -171,18 +176,23 @@ const (
 	ReasonUnreachable = "unreachable" // no connection
 )
 
-// Heartbeat is the body of PUT /api/v1/hosts/{id}, sent every HeartbeatInterval. Revision changes whenever the set of complete tasks does;
-// Inventory is sent when the answer to the previous heartbeat asked for it, and with the first.
+// Heartbeat is the body of PUT /api/v1/hosts/{id}. Revision changes whenever the set of complete tasks does; Inventory is sent when the answer to the previous heartbeat asked for it, and with the first.
 type Heartbeat struct {
 	Host     Host   `json:"host"`
 	Version  string `json:"version"`
 	Revision uint64 `json:"revision"`
+	// Every is the time until the next heartbeat at most, in seconds; absent means HeartbeatInterval. A host unheard of for three times as
+	// long is gone.
+	Every int `json:"every,omitempty"`
 	// Inventory lists tasks held completely; null when it is not sent.
 	Inventory []HeldTask `json:"inventory,omitempty"`
 }
 
-// HeartbeatInterval is the time between two heartbeats of a host. A host unheard of for three of them is gone.
-const HeartbeatInterval = 5 * time.Second
+// Times between two heartbeats of a host: BusyHeartbeat while it follows an event stream of the supernode, whose end it would notice.
+const (
+	HeartbeatInterval = 5 * time.Second
+	BusyHeartbeat     = 3 * HeartbeatInterval
+)
 
 // HeldTask is a complete task on a host's disk.
 type HeldTask struct {

@@ -186,7 +186,7 @@ func (s *session) follow(ctx context.Context, since int, all bool, f func(*api.U
 	}
 }
 
-// beat sends heartbeats until ctx ends, as superclient does.
+// beat sends heartbeats until ctx ends, as superclient does where a stream is open.
 func (c *control) beat(ctx context.Context, phase time.Duration) {
 	x, err := c.connect(ctx)
 	if err != nil {
@@ -195,9 +195,9 @@ func (c *control) beat(ctx context.Context, phase time.Duration) {
 	defer x.close()
 	var told uint64
 	for wait(ctx, phase) == nil {
-		phase = api.HeartbeatInterval
+		phase = api.BusyHeartbeat
 		tasks, revision := c.node.store.Tasks()
-		h := api.Heartbeat{Host: c.node.host, Version: "v1.0.0", Revision: revision}
+		h := api.Heartbeat{Host: c.node.host, Version: "v1.0.0", Revision: revision, Every: int(phase / time.Second)}
 		if revision != told {
 			h.Inventory, told = tasks, revision
 		}

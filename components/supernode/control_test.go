@@ -172,6 +172,8 @@ func TestBadRequestsAreRefusedWithAReason(t *testing.T) {
 		{"a negative number of bytes", "POST", api.ReportsPath(task, "p1"), js, `{"from_seed":-1}`, 400, "bytes"},
 		{"more bytes than there are", "POST", api.ReportsPath(task, "p1"), js, `{"from_seed":9223372036854775807}`, 400, "bytes"},
 		{"a heartbeat of another host", "PUT", api.HostPath("h1"), js, `{"host":{"id":"h2","addrs":["10.0.0.1:1"]}}`, 400, "host.id"},
+		{"a heartbeat that promises no other", "PUT", api.HostPath("h1"), js, `{"host":{"id":"h1","addrs":["10.0.0.1:1"]},"every":16}`, 400, "every"},
+		{"a heartbeat that comes before the last", "PUT", api.HostPath("h1"), js, `{"host":{"id":"h1","addrs":["10.0.0.1:1"]},"every":-5}`, 400, "every"},
 		{"an inventory of nonsense", "PUT", api.HostPath("h1"), js, `{"host":{"id":"h1","addrs":["10.0.0.1:1"]},"inventory":[{"id":"x","length":1}]}`, 400, "inventory"},
 		{"an unknown task", "GET", api.PathTasks + "/" + task, "", "", 404, "not in memory"},
 		{"peers of an unknown task", "GET", peers, "", "", 404, "not in memory"},

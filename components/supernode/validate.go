@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/opencontainers/go-digest"
@@ -155,6 +156,9 @@ func checkHeartbeat(b *api.Heartbeat, host string) error {
 	}
 	if len(b.Version) > maxText {
 		return fmt.Errorf("version: more than %d bytes", maxText)
+	}
+	if most := int(api.BusyHeartbeat / time.Second); b.Every < 0 || b.Every > most {
+		return fmt.Errorf("every: %d is no number of seconds up to %d", b.Every, most)
 	}
 	for _, t := range b.Inventory {
 		if !api.ValidTaskID(t.ID) || t.Length < 0 {

@@ -23,7 +23,7 @@ const maxBody = 32 << 20
 
 // idleTimeout closes connections that heartbeats alone have no use for: the most recently used is taken first, so that one stays. To the
 // supernode each costs more than a peer does. It is less than the supernode's own idle time, so that no request meets a connection's end.
-const idleTimeout = 3 * api.HeartbeatInterval
+const idleTimeout = api.BusyHeartbeat + api.HeartbeatInterval
 
 // node is one supernode, by address.
 type node struct {
@@ -33,16 +33,18 @@ type node struct {
 	confidential bool // the connection hides credentials: TLS or loopback
 	token        func() string
 	signs        atomic.Uint64 // of life: answers and lines of streams
+	streams      atomic.Int64  // that are followed
 
-	mu       sync.Mutex // guards the fields below
-	down     bool       // nobody asks it but the prober
-	failures int        // in a row
-	why      string     // the last failure, while down
-	retryAt  time.Time  // of the prober
-	beatAt   time.Time  // of the next heartbeat, while not down
-	told     bool       // our inventory was sent
-	wants    bool       // it asked for our inventory
-	revision uint64     // of the inventory told
+	mu       sync.Mutex    // guards the fields below
+	down     bool          // nobody asks it but the prober
+	failures int           // in a row
+	why      string        // the last failure, while down
+	retryAt  time.Time     // of the prober
+	beaten   time.Time     // the last heartbeat, while not down
+	every    time.Duration // told with it: until the next
+	told     bool          // our inventory was sent
+	wants    bool          // it asked for our inventory
+	revision uint64        // of the inventory told
 }
 
 func (c *Client) newNode(t target, ip string) *node {

@@ -103,10 +103,14 @@ func (n *node) due(now time.Time) bool {
 	if n.down {
 		return !now.Before(n.retryAt)
 	}
-	if now.Before(n.beatAt) {
+	every := api.HeartbeatInterval
+	if n.streams.Load() > 0 {
+		every = api.BusyHeartbeat
+	}
+	if now.Sub(n.beaten) < min(every, n.every) {
 		return false
 	}
-	n.beatAt = now.Add(api.HeartbeatInterval)
+	n.beaten, n.every = now, every
 	return true
 }
 
@@ -114,7 +118,7 @@ func (n *node) due(now time.Time) bool {
 func (c *Client) beat(ctx context.Context, n *node, host api.Host, version string, inv Inventory) {
 	for range 2 {
 		tasks, revision := inv.Tasks()
-		h := api.Heartbeat{Host: host, Version: version, Revision: revision}
+		h := api.Heartbeat{Host: host, Version: version, Revision: revision, Every: n.seconds()}
 		if n.tells(revision) {
 			h.Inventory = tasks
 		}
@@ -142,6 +146,16 @@ func (c *Client) beat(ctx context.Context, n *node, host api.Host, version strin
 			return
 		}
 	}
+}
+
+// seconds is what a heartbeat tells of the next.
+func (n *node) seconds() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.every == api.HeartbeatInterval {
+		return 0
+	}
+	return int(n.every / time.Second)
 }
 
 // tells reports whether the next heartbeat carries the inventory.

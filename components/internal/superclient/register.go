@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/dragonfly-kube/dragonfly/components/api"
@@ -93,7 +94,18 @@ func (s *Session) AllDigests(ctx context.Context, f func(*api.Update)) error {
 }
 
 func (s *Session) follow(ctx context.Context, path string, f func(*api.Update)) error {
-	err := s.node.watched(ctx, s.client.cfg.Silence, func(ctx context.Context) error { return s.read(ctx, path, f) })
+	s.node.streams.Add(1)
+	defer s.node.streams.Add(-1)
+	var more atomic.Int64 // silence than at first, as told
+	silence := func() time.Duration { return s.client.cfg.Silence + time.Duration(more.Load()) }
+	err := s.node.watchedFor(ctx, silence, func(ctx context.Context) error {
+		return s.read(ctx, path, func(u *api.Update) {
+			if u.Ping > 0 {
+				more.Store(int64(min(time.Duration(u.Ping)*time.Millisecond, api.MaxPing) - api.PingInterval))
+			}
+			f(u)
+		})
+	})
 	var refused *api.Error
 	if ctx.Err() == nil && !errors.As(err, &refused) {
 		s.client.lost(s.node, err)

@@ -16,6 +16,11 @@ const watchTick = 50 * time.Millisecond
 // silence. It counts ticks that this process was awake for: on a host that is starved of CPU everybody is slow, and to call a living
 // supernode dead then would send all its peers to the origin.
 func (n *node) watched(ctx context.Context, silence time.Duration, f func(context.Context) error) error {
+	return n.watchedFor(ctx, func() time.Duration { return silence }, f)
+}
+
+// watchedFor is watched where the silence that is allowed changes while f runs.
+func (n *node) watchedFor(ctx context.Context, silence func() time.Duration, f func(context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	done := make(chan struct{})
 	go func() {
@@ -33,7 +38,7 @@ func (n *node) watched(ctx context.Context, silence time.Duration, f func(contex
 			if signs := n.signs.Load(); signs != last {
 				last, quiet = signs, 0
 			}
-			if quiet >= silence {
+			if quiet >= silence() {
 				cancel(errSilent)
 				return
 			}

@@ -263,6 +263,25 @@ func TestTheOriginIsReadWhenTheOnlyHolderDies(t *testing.T) {
 	})
 }
 
+func TestAHostLivesForThreeTimesWhatItToldOfItsHeartbeats(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T) {
+		w := newWorld(t, bring)
+		idle, busy := beat("idle", 1), beat("busy", 1)
+		busy.Every = 15
+		w.beat(idle)
+		w.beat(busy)
+		for _, step := range []struct {
+			after time.Duration
+			want  int
+		}{{14 * time.Second, 2}, {3 * time.Second, 1}, {27 * time.Second, 1}, {3 * time.Second, 0}} {
+			if after(step.after); w.hosts.count() != step.want {
+				t.Errorf("%v later: %d hosts, want %d", step.after, w.hosts.count(), step.want)
+			}
+		}
+	})
+}
+
 func TestAHostIsAskedForItsInventoryWhenItChanged(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T) {

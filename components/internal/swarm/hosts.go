@@ -1,6 +1,7 @@
 package swarm
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 	"time"
@@ -9,8 +10,8 @@ import (
 )
 
 const (
-	// hostLife is how long a host that sends no heartbeat counts as alive.
-	hostLife = 3 * api.HeartbeatInterval
+	// missed is how many heartbeats in a row a host may miss and still count as alive.
+	missed = 3
 	// maxHolders bounds the hosts remembered for a task that is not in memory: enough to get it again, and to be its first parents.
 	maxHolders = 64
 	// maxInventory bounds the tasks remembered of a host.
@@ -34,6 +35,7 @@ type hostState struct {
 	told     bool // the inventory of revision is known
 	asked    bool // for the inventory
 	seen     time.Time
+	life     time.Duration // how long it counts as alive from then on
 	tasks    []*holding
 	struck   int
 	strucks  time.Time // last strike
@@ -68,6 +70,7 @@ func (h *hosts) beat(b *api.Heartbeat, now time.Time) (need bool, lost, won []st
 		st.told = false
 	}
 	st.host, st.version, st.seen = b.Host, b.Version, now
+	st.life = missed * cmp.Or(time.Duration(b.Every)*time.Second, api.HeartbeatInterval)
 	if b.Inventory != nil || st.asked { // an empty one is left out on the wire
 		var more []string
 		more, won = h.replace(st, b.Inventory)
@@ -131,7 +134,7 @@ func (h *hosts) expire(now time.Time) (gone []string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for id, st := range h.byID {
-		if now.Sub(st.seen) <= hostLife {
+		if now.Sub(st.seen) <= st.life {
 			continue
 		}
 		for _, hd := range st.tasks {

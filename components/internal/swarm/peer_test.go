@@ -63,6 +63,40 @@ func TestAStreamShowsSignsOfLifeAndGoesOnWhereTheLastEnded(t *testing.T) {
 	})
 }
 
+func TestAnOldStreamShowsSignsOfLifeLessOften(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T) {
+		w := newWorld(t, bring)
+		w.register(request("p1"))
+		st, err := w.Open(taskID, "p1", 0, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer st.Close()
+		began, allowed := time.Now(), api.PingInterval
+		var told []time.Duration
+		for last := began; time.Since(began) < 5*time.Minute; last = time.Now() {
+			u, err := st.Next(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if silence := time.Since(last); silence > allowed {
+				t.Errorf("silent for %v at the age of %v, told were %v", silence, time.Since(began), allowed)
+			}
+			if u != nil && u.Ping != 0 {
+				allowed = time.Duration(u.Ping) * time.Millisecond
+				told = append(told, allowed)
+				if age := time.Since(began); age < pingShare*allowed || age > pingShare*allowed+api.MaxPing {
+					t.Errorf("told %v at the age of %v, want a tenth of it", allowed, age)
+				}
+			}
+		}
+		if want := []time.Duration{2 * time.Second, 4 * time.Second}; !slices.Equal(told, want) {
+			t.Errorf("told silences of %v, want %v", told, want)
+		}
+	})
+}
+
 func TestATicketIsRenewedInTime(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T) {
