@@ -84,7 +84,7 @@ func (noSecret) Manifest(context.Context, api.Host, string, string) (api.TaskMan
 type picker struct{ s *swarmNet }
 
 // Pick implements upload.Picker.
-func (p picker) Pick(ctx context.Context, task, _ string, limit int64) (off, n int64, err error) {
+func (p picker) Pick(ctx context.Context, task string, limit int64) (off, n int64, err error) {
 	off, n, err = p.s.swarm.Pick(ctx, task, limit)
 	switch {
 	case errors.Is(err, swarm.ErrNothingFresh):

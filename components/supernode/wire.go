@@ -98,7 +98,7 @@ func (s sinkFor) Part(off, _ int64) (origin.PartWriter, error) { return s.Sink.P
 type picker struct{ swarm *swarm.Swarm }
 
 // Pick implements upload.Picker.
-func (p picker) Pick(ctx context.Context, task, _ string, limit int64) (off, n int64, err error) {
+func (p picker) Pick(ctx context.Context, task string, limit int64) (off, n int64, err error) {
 	off, n, err = p.swarm.Pick(ctx, task, limit)
 	switch {
 	case errors.Is(err, swarm.ErrNothingFresh):

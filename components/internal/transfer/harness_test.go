@@ -121,7 +121,7 @@ func put(t *testing.T, task store.Task, i int, b []byte) piece.Digest {
 }
 
 // Pick implements upload.Picker.
-func (s *fakeSupernode) Pick(ctx context.Context, _, _ string, limit int64) (off, n int64, err error) {
+func (s *fakeSupernode) Pick(ctx context.Context, _ string, limit int64) (off, n int64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.budget == 0 {

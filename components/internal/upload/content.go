@@ -63,8 +63,7 @@ func (s *Server) servePick(w http.ResponseWriter, r *http.Request, t store.Task)
 		return
 	}
 	defer turn.leave()
-	peer := r.Header.Get(api.HeaderPeer)
-	off, n, err := s.pick(ctx, turn, t.ID(), peer, limit)
+	off, n, err := s.pick(ctx, turn, t.ID(), limit)
 	switch {
 	case errors.Is(err, ErrNothingFresh):
 		s.nothing(w, api.PickOver)
@@ -83,12 +82,12 @@ func (s *Server) servePick(w http.ResponseWriter, r *http.Request, t store.Task)
 }
 
 // pick lets the seed choose. While it has nothing fresh of the task, another task's request has the slot.
-func (s *Server) pick(ctx context.Context, turn *turn, task, peer string, limit int64) (off, n int64, err error) {
+func (s *Server) pick(ctx context.Context, turn *turn, task string, limit int64) (off, n int64, err error) {
 	now, end := context.WithCancel(ctx)
 	end()
-	off, n, err = s.deps.Picker.Pick(now, task, peer, limit)
+	off, n, err = s.deps.Picker.Pick(now, task, limit)
 	if errors.Is(err, context.Canceled) && ctx.Err() == nil {
-		turn.await(func() { off, n, err = s.deps.Picker.Pick(ctx, task, peer, limit) })
+		turn.await(func() { off, n, err = s.deps.Picker.Pick(ctx, task, limit) })
 	}
 	return off, n, err
 }

@@ -22,7 +22,7 @@ func (s signing) Prove(task string, i int, d piece.Digest) *proof.Proof {
 	return &p
 }
 
-func (signing) Pick(context.Context, string, string, int64) (off, n int64, err error) {
+func (signing) Pick(context.Context, string, int64) (off, n int64, err error) {
 	return 0, 3 * piece.MinSize, nil
 }
 

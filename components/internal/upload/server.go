@@ -73,10 +73,10 @@ var ErrNothingFresh = errors.New("upload: every piece was sent once")
 
 // Picker chooses what a seed sends. Safe for concurrent use.
 type Picker interface {
-	// Pick chooses a run of up to limit bytes (at least one piece) that no peer was sent yet, and takes it as sent to peer. While
+	// Pick chooses a run of up to limit bytes (at least one piece) that no peer was sent yet, and takes it as sent. While
 	// the seed still fetches and has nothing fresh it waits, until ctx ends: then it returns ctx's error. With a ctx that has ended
 	// before it gives what is fresh now. ErrNothingFresh when there is nothing left, store.ErrNotFound for an unknown task.
-	Pick(ctx context.Context, task, peer string, limit int64) (off, n int64, err error)
+	Pick(ctx context.Context, task string, limit int64) (off, n int64, err error)
 	// Return gives back what Pick gave and could not be sent.
 	Return(task string, off, n int64)
 }

@@ -322,7 +322,7 @@ type script struct {
 	returned []int64
 }
 
-func (s *script) Pick(ctx context.Context, _, _ string, _ int64) (off, n int64, err error) {
+func (s *script) Pick(ctx context.Context, _ string, _ int64) (off, n int64, err error) {
 	if len(s.answers) == 0 {
 		<-ctx.Done()
 		return 0, 0, ctx.Err()
@@ -360,7 +360,7 @@ func TestPicksAreTheSeedsChoice(t *testing.T) {
 // drySeed has nothing fresh but of testID.
 type drySeed struct{ asked chan string }
 
-func (d *drySeed) Pick(ctx context.Context, task, _ string, _ int64) (off, n int64, err error) {
+func (d *drySeed) Pick(ctx context.Context, task string, _ int64) (off, n int64, err error) {
 	if task == testID {
 		return 0, piece.MinSize, nil
 	}
