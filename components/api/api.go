@@ -176,7 +176,8 @@ const (
 	ReasonUnreachable = "unreachable" // no connection
 )
 
-// Heartbeat is the body of PUT /api/v1/hosts/{id}. Revision changes whenever the set of complete tasks does; Inventory is sent when the answer to the previous heartbeat asked for it, and with the first.
+// Heartbeat is the body of PUT /api/v1/hosts/{id}. Revision changes whenever the set of complete tasks does; Inventory is sent when the
+// answer to the previous heartbeat asked for it, and with the first.
 type Heartbeat struct {
 	Host     Host   `json:"host"`
 	Version  string `json:"version"`

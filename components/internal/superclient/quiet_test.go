@@ -102,6 +102,7 @@ func TestAStreamIsWaitedForAsLongAsItTold(t *testing.T) {
 		"less told afterwards":     {[]line{{0, `{"ping":4000}`}, {4 * time.Second, `{"ping":1000}`}}, 5800 * time.Millisecond},
 		"a time that nobody has":   {[]line{{0, `{"ping":99999999}`}}, 4800 * time.Millisecond},
 		"a time that is no number": {[]line{{0, `{}`}, {time.Second, `{"ping":"long"}`}}, time.Second},
+		"less than at first":       {[]line{{0, `{"ping":1}`}}, 1800 * time.Millisecond},
 		"a time before the last":   {[]line{{0, `{"ping":-5000}`}}, 1800 * time.Millisecond},
 	} {
 		synctest.Test(t, func(t *testing.T) {

@@ -96,12 +96,13 @@ func (s *Session) AllDigests(ctx context.Context, f func(*api.Update)) error {
 func (s *Session) follow(ctx context.Context, path string, f func(*api.Update)) error {
 	s.node.streams.Add(1)
 	defer s.node.streams.Add(-1)
-	var more atomic.Int64 // silence than at first, as told
+	var more atomic.Int64 // silence than at first, as told, in ns
 	silence := func() time.Duration { return s.client.cfg.Silence + time.Duration(more.Load()) }
 	err := s.node.watchedFor(ctx, silence, func(ctx context.Context) error {
 		return s.read(ctx, path, func(u *api.Update) {
 			if u.Ping > 0 {
-				more.Store(int64(min(time.Duration(u.Ping)*time.Millisecond, api.MaxPing) - api.PingInterval))
+				told := time.Duration(u.Ping) * time.Millisecond
+				more.Store(int64(min(max(told, api.PingInterval), api.MaxPing) - api.PingInterval))
 			}
 			f(u)
 		})
