@@ -55,6 +55,9 @@ func (p *Plan) fromSeed(orders []Order, now time.Time) []Order {
 	return orders
 }
 
+// Queued reports whether a seed is there that may have pieces to send that no peer has.
+func (p *Plan) Queued() bool { return p.seed != nil && !p.pickOver }
+
 // perParent is how many requests one parent has outstanding. A few parents share the window: with two at each, what is under way would be
 // gone from their links before the next request is there, most of all where requests queue behind other traffic.
 func (p *Plan) perParent() int {

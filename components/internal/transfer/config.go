@@ -67,7 +67,8 @@ type Config struct {
 	// Stall is how long a download may gain nothing before it goes to the origin for what it lacks. Default 2.2 s: with the first
 	// byte of the origin a client then waits less than 3 s.
 	Stall time.Duration
-	// Patience is how long a living supernode is trusted to bring pieces that it does not have yet itself. Default 15 s.
+	// Patience is how long a living supernode is trusted to bring pieces: those that it does not have yet itself, and, from the last that it
+	// told of, those that it has, which it gives to one peer after the other. Default 15 s.
 	Patience time.Duration
 	// Linger is how long a download goes on that nobody reads any more. Default 30 s.
 	Linger time.Duration

@@ -163,7 +163,7 @@ func TestAPeerThatSendsWrongBytesIsLeftOutAndReported(t *testing.T) {
 	defer srv.CloseClientConnections()
 	s.peers = []api.Parent{{Peer: "liar", Addrs: []string{strings.TrimPrefix(srv.URL, "http://")}}}
 	s.budget = 4
-	p := newPeer(t, "peer", s, o)
+	p := newPeer(t, "peer", s, o, impatient)
 	got, _ := pull(t, p, spec(s, o))
 	if !bytes.Equal(got, body) {
 		t.Error("the pull brought other bytes")

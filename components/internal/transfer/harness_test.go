@@ -274,6 +274,9 @@ type testPeer struct {
 
 type peerOption func(*Config, *Deps)
 
+// impatient trusts a living supernode for a short time only: a test's may have pieces that it never gives.
+func impatient(cfg *Config, _ *Deps) { cfg.Patience = 3 * time.Second }
+
 func newPeer(t *testing.T, name string, s Supernodes, o Origin, opts ...peerOption) *testPeer {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)

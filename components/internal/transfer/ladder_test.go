@@ -26,21 +26,27 @@ func (noOrigin) Fetch(ctx context.Context, _ origin.Request, _ []origin.Range, _
 	return ctx.Err()
 }
 
-func TestADownloadThatGainsNothingGoesToTheOriginUnlessItsHostIsBusy(t *testing.T) {
+func TestADownloadThatGainsNothingGoesToTheOriginUnlessThereIsReasonToWait(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		name       string
 		idle, host time.Duration
 		away       bool // no session
 		held       bool // a parent has the piece
+		seed       bool // it is there, and has more to send
+		silent     bool // the supernode tells of nothing new
 		want       bool
 	}{
-		{"it gained something a moment ago", time.Second, time.Second, false, true, false},
-		{"nothing comes to this host", 3 * time.Second, 3 * time.Second, false, true, true},
-		{"others of this host gain, and a parent has the piece", 3 * time.Second, 0, false, true, false},
-		{"others gain, and no parent has the piece", 3 * time.Second, 0, false, false, true},
-		{"others gain, and no supernode is there", 3 * time.Second, 0, true, true, true},
-		{"others gain, for long", 16 * time.Second, 0, false, true, true},
+		{"it gained something a moment ago", time.Second, time.Second, false, true, false, false, false},
+		{"nothing comes to this host", 3 * time.Second, 3 * time.Second, false, true, false, false, true},
+		{"others of this host gain, and a parent has the piece", 3 * time.Second, 0, false, true, false, false, false},
+		{"others gain, and no parent has the piece", 3 * time.Second, 0, false, false, false, false, true},
+		{"others gain, and no supernode is there", 3 * time.Second, 0, true, true, false, false, true},
+		{"others gain, for long", 16 * time.Second, 0, false, true, false, false, true},
+		{"it waits for its turn at the seed", 16 * time.Second, 16 * time.Second, false, true, true, false, false},
+		{"it waits for its turn at the seed, for long", 31 * time.Second, 31 * time.Second, false, true, true, false, true},
+		{"it waits for its turn, and the supernode tells of nothing new", 16 * time.Second, 16 * time.Second, false, true, true, true, true},
+		{"the seed is there, and no supernode", 3 * time.Second, 3 * time.Second, true, true, true, false, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -58,6 +64,9 @@ func TestADownloadThatGainsNothingGoesToTheOriginUnlessItsHostIsBusy(t *testing.
 			d.said.Set(0)
 			d.plan.Know(0)
 			d.plan.AddParent("parent", false)
+			if tc.seed {
+				d.plan.AddParent("seed", true)
+			}
 			if tc.held {
 				d.plan.Gained("parent", new(bitset.BitSet).Set(0), 0)
 			}
@@ -65,7 +74,12 @@ func TestADownloadThatGainsNothingGoesToTheOriginUnlessItsHostIsBusy(t *testing.
 				d.session = &electing{}
 			}
 			d.idle.time, d.host.time = tc.idle, tc.host
-			d.climb(time.Now())
+			now := time.Now()
+			d.told = now
+			if tc.silent {
+				d.told = now.Add(-tc.idle)
+			}
+			d.climb(now)
 			if got := d.atOrigin.Load(); got != tc.want {
 				t.Errorf("it went to the origin: %v, want %v", got, tc.want)
 			}

@@ -113,7 +113,7 @@ func TestWhatAParentProvesDecidesWhetherItIsUsed(t *testing.T) {
 			s, o := newSupernode(t, body), newOrigin(t, body)
 			s.budget = 4
 			holder(t, s, tc.holds, tc.prove(s))
-			p := newPeer(t, "peer", s, o)
+			p := newPeer(t, "peer", s, o, impatient)
 			got, _ := pull(t, p, spec(s, o))
 			if !bytes.Equal(got, body) {
 				t.Error("the pull brought other bytes")
