@@ -63,12 +63,12 @@ type download struct {
 	asking        bool                 // a registration is under way
 	source        bool                 // this peer reads the origin for the swarm
 	fetching      bool                 // the origin worker runs
-	fetchFailures int
-	verified      bool          // the whole matches its digest
-	told          time.Time     // last news of pieces from the supernode
-	said          bitset.BitSet // pieces that it told of
-	idle          lull          // of this download; a piece that is gained ends it, too
-	host          lull          // of all downloads of this host
+	fetchFailures int                  // of the origin, since a piece came from the swarm
+	verified      bool                 // the whole matches its digest
+	told          time.Time            // last news of pieces from the supernode
+	said          bitset.BitSet        // pieces that it told of
+	idle          lull                 // of this download; a piece that is gained ends it, too
+	host          lull                 // of all downloads of this host
 	report        reporter
 
 	arrived atomic.Int64 // bytes from parents, of unfinished pieces too

@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"testing"
@@ -82,6 +83,41 @@ func TestADownloadThatGainsNothingGoesToTheOriginUnlessThereIsReasonToWait(t *te
 			d.climb(now)
 			if got := d.atOrigin.Load(); got != tc.want {
 				t.Errorf("it went to the origin: %v, want %v", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestTheOriginMayFailAsOftenAsItWillWhileTheSwarmBringsPieces(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name  string
+		steps string // o: the origin fails; p, s, g: a piece comes from a peer, the seed, the origin
+		want  bool   // it failed
+	}{
+		{"twice", "oo", false},
+		{"three times in a row", "ooo", true},
+		{"with a peer's piece between", "oopoo", false},
+		{"with the seed's piece between", "oosoosoo", false},
+		{"three times after a peer's piece", "oopooo", true},
+		{"with pieces of the origin's own between", "ogogo", true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			m := New(Config{}, Deps{Store: store.NewMemory(), Origin: noOrigin{}, Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
+			d := newDownload(m, Spec{ID: digest.FromString(tc.name).Encoded()})
+			defer d.cancel(nil)
+			d.plan = mesh.New(mesh.Config{}, piece.NewLayout(64*piece.MinSize), rand.New(rand.NewPCG(1, 1)))
+			d.session = &electing{}
+			for i, step := range tc.steps {
+				if step == 'o' {
+					d.fetched(errors.New("no route"))
+					continue
+				}
+				d.gained(map[rune]string{'p': fromPeers, 's': fromSeed, 'g': fromOrigin}[step], i, piece.MinSize)
+			}
+			if got := d.over(); got != tc.want {
+				t.Errorf("after %s: the download failed: %v, want %v", tc.steps, got, tc.want)
 			}
 		})
 	}

@@ -202,6 +202,9 @@ func (d *download) Piece(parent string, i int, n int64, kept bool) {
 // gained books a verified piece. It runs on the loop.
 func (d *download) gained(from string, i int, n int64) {
 	d.idle.time = 0
+	if from != fromOrigin {
+		d.fetchFailures = 0
+	}
 	d.plan.Hold(i)
 	k := slices.Index([]string{fromSeed, fromPeers, fromOrigin}, from)
 	d.stats[k].Add(n)

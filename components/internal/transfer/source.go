@@ -85,7 +85,7 @@ func (d *download) fetched(err error) {
 	d.fail(err)
 }
 
-// maxFetchFailures is how often the origin may fail, with all its own retries, before the download does.
+// maxFetchFailures is how often the origin may fail, with all its own retries, while the swarm brings nothing, before the download does.
 const maxFetchFailures = 3
 
 // sink cuts what the origin sends into pieces.
