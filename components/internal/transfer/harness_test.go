@@ -351,3 +351,8 @@ func names(n int) []string {
 	}
 	return all
 }
+
+// still is a download whose loop does not run: a test calls what the loop would.
+func still(spec Spec) *download {
+	return newDownload(New(Config{}, Deps{Store: store.NewMemory(), Origin: noOrigin{}, Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()}), spec)
+}

@@ -3,20 +3,17 @@ package transfer
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"math/rand/v2"
 	"testing"
 	"time"
 
 	"github.com/bits-and-blooms/bitset"
 	"github.com/opencontainers/go-digest"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/dragonfly-kube/dragonfly/components/api"
 	"github.com/dragonfly-kube/dragonfly/components/internal/mesh"
 	"github.com/dragonfly-kube/dragonfly/components/internal/origin"
 	"github.com/dragonfly-kube/dragonfly/components/internal/piece"
-	"github.com/dragonfly-kube/dragonfly/components/internal/store"
 )
 
 // noOrigin implements Origin where reading goes on until the download's end.
@@ -51,12 +48,11 @@ func TestADownloadThatGainsNothingGoesToTheOriginUnlessThereIsReasonToWait(t *te
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			m := New(Config{}, Deps{Store: store.NewMemory(), Origin: noOrigin{}, Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
-			d := newDownload(m, Spec{ID: digest.FromString(tc.name).Encoded()})
+			d := still(Spec{ID: digest.FromString(tc.name).Encoded()})
 			defer d.wg.Wait()
 			defer d.cancel(nil)
 			defer close(d.ended)
-			task, err := m.deps.Store.Create(d.spec.ID, api.Meta{Length: 4 * piece.MinSize, PieceSize: piece.MinSize})
+			task, err := d.m.deps.Store.Create(d.spec.ID, api.Meta{Length: 4 * piece.MinSize, PieceSize: piece.MinSize})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -104,8 +100,7 @@ func TestTheOriginMayFailAsOftenAsItWillWhileTheSwarmBringsPieces(t *testing.T) 
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			m := New(Config{}, Deps{Store: store.NewMemory(), Origin: noOrigin{}, Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
-			d := newDownload(m, Spec{ID: digest.FromString(tc.name).Encoded()})
+			d := still(Spec{ID: digest.FromString(tc.name).Encoded()})
 			defer d.cancel(nil)
 			d.plan = mesh.New(mesh.Config{}, piece.NewLayout(64*piece.MinSize), rand.New(rand.NewPCG(1, 1)))
 			d.session = &electing{}

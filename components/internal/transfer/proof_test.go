@@ -264,10 +264,9 @@ func TestAListOfParentsFollowsItsChanges(t *testing.T) {
 
 func TestSignedPiecesAreNewsOfALivingSupernode(t *testing.T) {
 	t.Parallel()
-	m := New(Config{}, Deps{Store: store.NewMemory(), Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
-	d := newDownload(m, Spec{ID: digest.FromString("x").Encoded()})
+	d := still(Spec{ID: digest.FromString("x").Encoded()})
 	defer d.cancel(nil)
-	task, err := m.deps.Store.Create(d.spec.ID, api.Meta{Length: 4 * piece.MinSize, PieceSize: piece.MinSize})
+	task, err := d.m.deps.Store.Create(d.spec.ID, api.Meta{Length: 4 * piece.MinSize, PieceSize: piece.MinSize})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,6 @@ package transfer
 
 import (
 	"context"
-	"log/slog"
 	"net/http"
 	"strconv"
 	"sync"
@@ -10,11 +9,9 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/dragonfly-kube/dragonfly/components/api"
 	"github.com/dragonfly-kube/dragonfly/components/internal/piece"
-	"github.com/dragonfly-kube/dragonfly/components/internal/store"
 )
 
 // electing is a supernode that makes whoever registers the source, and lets no report through but a last one and one of a failure.
@@ -156,9 +153,8 @@ func TestContentOfOnePieceIsAwaitedFromTheSupernodeWhileItMaySendIt(t *testing.T
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			m := New(Config{}, Deps{Store: store.NewMemory(), Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
-			d := newDownload(m, Spec{ID: digest.FromString(tc.name).Encoded(), Private: tc.private})
-			task, err := m.deps.Store.Create(d.spec.ID, tc.meta)
+			d := still(Spec{ID: digest.FromString(tc.name).Encoded(), Private: tc.private})
+			task, err := d.m.deps.Store.Create(d.spec.ID, tc.meta)
 			if err != nil {
 				t.Fatal(err)
 			}

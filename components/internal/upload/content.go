@@ -123,8 +123,8 @@ func (s *Server) send(w http.ResponseWriter, r *http.Request, t store.Task, want
 				return fmt.Errorf("wait for the rate limit: %w", err)
 			}
 		}
-		// A writer without deadlines (a test's recorder) can't stall either.
 		start := time.Now()
+		// A writer without deadlines (a test's recorder) can't stall either.
 		_ = ctl.SetWriteDeadline(start.Add(s.cfg.WriteStall))
 		sent, err := rd.Send(w, want.off, n)
 		s.metrics.bytes.Add(float64(sent))
